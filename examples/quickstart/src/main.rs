@@ -1,0 +1,2 @@
+//! Shows eos at work on nothing but this machine.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tests of eos as a user sees it.
