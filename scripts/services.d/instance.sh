@@ -56,7 +56,7 @@ stop_instance() {
 running_pid() {
     local dir=$1 pid birth
     read -r pid birth 2>/dev/null <"$dir/process" || return 1
-    [[ $(birth_of "$pid") == "$birth" ]] || return 1
+    [[ -n $birth && $(birth_of "$pid") == "$birth" ]] || return 1
     printf '%s\n' "$pid"
 }
 
@@ -95,11 +95,11 @@ already_running() {
 ports_are_free() {
     local kind=$1 port
     for port in $("${kind}_ports" "$2"); do
-        if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            die "$kind needs port $port, and another program listens there"
-        fi
+        ! port_is_open "$port" || die "$kind needs port $port, and another program listens there"
     done
 }
+
+port_is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # The server gets a session of its own, so that no Ctrl-C reaches it, and none of our locks.
 launch() {

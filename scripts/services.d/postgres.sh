@@ -41,6 +41,6 @@ postgres_run() {
         -c max_wal_size=4GB
 }
 
-postgres_answers() { "$(postgres_bin)/pg_isready" -q -h 127.0.0.1 -p "$1"; }
+postgres_answers() { "$(postgres_bin)/pg_isready" -q -h 127.0.0.1 -p "$1" -U postgres; }
 
 postgres_stop_signal() { echo INT; } # "fast": open transactions are rolled back, clients are sent away
