@@ -1,1 +1,43 @@
-//! The runtime of eos.
+//! Event-driven services that do not process a message twice.
+#![doc(test(attr(deny(warnings))))]
+
+extern crate self as eos_runtime;
+
+mod error;
+mod extract;
+mod listener;
+mod record;
+mod store;
+
+#[doc(hidden)]
+pub mod __private;
+
+pub use eos_macros::kafka_listener;
+pub use error::{BoxError, HandlerError, HandlerResult, Verdict};
+pub use extract::{
+    Delivery, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs, RecordMeta, RefFromRecord,
+    Rejection, State,
+};
+pub use record::{Headers, Record, RecordBuilder};
+#[cfg(feature = "mysql")]
+pub use store::MySqlTx;
+#[cfg(feature = "postgres")]
+pub use store::PgTx;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteTx;
+pub use store::{Tx, TxDatabase, begin};
+
+/// What a file with listeners needs: `use eos_runtime::prelude::*;`.
+pub mod prelude {
+    #[cfg(feature = "mysql")]
+    pub use crate::MySqlTx;
+    #[cfg(feature = "postgres")]
+    pub use crate::PgTx;
+    #[cfg(feature = "sqlite")]
+    pub use crate::SqliteTx;
+    pub use crate::{
+        HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State, kafka_listener,
+    };
+    pub use serde::{Deserialize, Serialize};
+    pub use uuid::Uuid;
+}

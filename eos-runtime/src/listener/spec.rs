@@ -1,0 +1,151 @@
+//! What `#[kafka_listener]` prints: a listener as a plain data record, collected at link time.
+//!
+//! The macro decides nothing that a type can decide: which database a transaction belongs to is answered by
+//! [`TransactionParam`], what a parameter needs by [`FromRecord::needs`](crate::FromRecord::needs).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::error::HandlerError;
+use crate::extract::{Delivery, Needs};
+
+/// One listener as written in the source.
+#[derive(Debug)]
+pub struct ListenerSpec {
+    /// The function's path, or `id = "…"`: names it in logs and in `[listeners."<id>"]`, never in the database.
+    pub id: &'static str,
+    /// Where it stands, for start-up errors.
+    pub file: &'static str,
+    /// Where it stands, for start-up errors.
+    pub line: u32,
+    /// Topics with their `${placeholders}` unresolved.
+    pub topics: &'static [&'static str],
+    /// `group = "…"`, with placeholders unresolved; `None` is the group of the settings.
+    pub group: Option<&'static str>,
+    /// How long one attempt may take.
+    pub deadline: Duration,
+    /// Consumers of this listener in one process.
+    pub concurrency: u16,
+    /// What is promised.
+    pub mode: Mode,
+    /// What its parameters need from the application, so that start-up can check it.
+    pub needs: fn(&mut Needs),
+    /// The function, behind one signature.
+    pub body: fn() -> Body,
+}
+
+inventory::collect!(ListenerSpec);
+
+/// What a listener promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// At least once: the offset is stored after the body returned Ok.
+    Plain,
+    /// Position, inbox, the handler's rows: one commit.
+    Transactional(Transactional),
+}
+
+/// The arguments of `transactional(…)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transactional {
+    /// `isolation = "…"`.
+    pub isolation: Isolation,
+    /// `dedupe = "…"`.
+    pub dedupe: Dedupe,
+    /// `database = "…"`: a name under `[databases]`; `None` where there is one database.
+    pub database: Option<&'static str>,
+}
+
+/// A transaction's isolation level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// The default, whatever the database's own default is.
+    #[default]
+    ReadCommitted,
+    /// Snapshot of the first statement.
+    RepeatableRead,
+    /// As if one after another; failures are tried again at once.
+    Serializable,
+}
+
+/// How a duplicate is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dedupe {
+    /// By position and by message id.
+    #[default]
+    MessageId,
+    /// By position alone: one statement less, blind to a producer's own duplicates.
+    Position,
+}
+
+/// What a handler's future is boxed as.
+pub type HandlerFuture<'a> = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send + 'a>>;
+
+/// A handler without a transaction.
+pub type PlainHandler = for<'a> fn(&'a Delivery<'a>) -> HandlerFuture<'a>;
+
+/// A handler with a transaction of type `T`.
+pub type TxHandler<T> = for<'a> fn(&'a mut T, &'a Delivery<'a>) -> HandlerFuture<'a>;
+
+/// The user's function behind one signature, by what it takes.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// No transaction.
+    Plain(PlainHandler),
+    /// A PostgreSQL transaction.
+    #[cfg(feature = "postgres")]
+    Postgres(TxHandler<crate::PgTx>),
+    /// A MySQL or MariaDB transaction.
+    #[cfg(feature = "mysql")]
+    MySql(TxHandler<crate::MySqlTx>),
+    /// A SQLite transaction.
+    #[cfg(feature = "sqlite")]
+    Sqlite(TxHandler<crate::SqliteTx>),
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Body::Plain(_) => "Plain",
+            #[cfg(feature = "postgres")]
+            Body::Postgres(_) => "Postgres",
+            #[cfg(feature = "mysql")]
+            Body::MySql(_) => "MySql",
+            #[cfg(feature = "sqlite")]
+            Body::Sqlite(_) => "Sqlite",
+        })
+    }
+}
+
+/// A type that a transactional listener can take as `&mut T`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transaction",
+    label = "a listener takes `&mut PgTx`, `&mut MySqlTx` or `&mut SqliteTx` (or an alias of one)",
+    note = "everything else is taken by value (`Json<T>`, `Key<T>`, `State<S>`, …) or as `&Record`"
+)]
+pub trait TransactionParam: Sized {
+    /// Puts the handler where the runtime of this transaction's database finds it.
+    fn body(handler: TxHandler<Self>) -> Body;
+}
+
+#[cfg(feature = "postgres")]
+impl TransactionParam for crate::PgTx {
+    fn body(handler: TxHandler<Self>) -> Body {
+        Body::Postgres(handler)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl TransactionParam for crate::MySqlTx {
+    fn body(handler: TxHandler<Self>) -> Body {
+        Body::MySql(handler)
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl TransactionParam for crate::SqliteTx {
+    fn body(handler: TxHandler<Self>) -> Body {
+        Body::Sqlite(handler)
+    }
+}

@@ -1,0 +1,207 @@
+//! The boundary to a log: what a partition's worker is given, and what it may ask.
+//!
+//! The worker sees no broker. It gets a [`Lease`]: records in order, a way to seek, a way to ask the group whether it
+//! still holds the partition, and a place to say how far it has committed. The source side (Kafka's poll thread)
+//! owns the other ends; dropping the lease gives the partition back, revocation cancels the lease's token.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::record::Record;
+
+/// A partition lent to one worker, from its assignment to its revocation.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    /// Which assignment this is; a request that carries an older number does nothing.
+    pub(crate) assignment: u64,
+    /// Cancelled when the partition is revoked or the process stops: finish the attempt in flight, begin no other.
+    pub(crate) revoked: CancellationToken,
+    intake: mpsc::UnboundedReceiver<Chunk>,
+    shared: Arc<Shared>,
+    requests: Arc<dyn Requests>,
+}
+
+/// Records that were read together, in order; the generation tells which seek they follow.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) seek: u64,
+    pub(crate) records: Vec<Record>,
+}
+
+/// What worker and source both see of a partition, without a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Records handed over and not yet taken up; the source pauses the partition when it grows large.
+    queued: AtomicUsize,
+    /// The next offset to tell Kafka, or -1 before there is one.
+    committed: AtomicI64,
+    /// How many seeks were asked for; chunks of earlier ones are stale.
+    seeks: std::sync::atomic::AtomicU64,
+}
+
+/// Where a partition's log begins and ends at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watermarks {
+    pub(crate) low: i64,
+    pub(crate) high: i64,
+}
+
+/// What can go wrong with a request to the source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// The partition is no longer this assignment's.
+    #[error("the partition was revoked")]
+    Revoked,
+    /// The broker did not answer or said no.
+    #[error("the broker did not answer as expected")]
+    Broker(#[source] crate::error::BoxError),
+}
+
+/// The source's side of a lease's requests. Every answer comes through a oneshot, so that no worker blocks.
+pub(crate) trait Requests: std::fmt::Debug + Send + Sync {
+    /// Where the log begins and ends.
+    fn watermarks(&self, topic: &Arc<str>, partition: i32, reply: oneshot::Sender<Result<Watermarks, SourceError>>);
+    /// Start (or go on) delivering at this offset; chunks carry `seek` from then on.
+    fn seek(&self, lease: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>>);
+    /// A round trip to the group: do we still hold it? Commits `offset` as it asks, if that is not negative.
+    fn confirm(&self, lease: LeaseId, offset: i64, reply: oneshot::Sender<Result<bool, SourceError>>);
+    /// The offset that the group has committed in Kafka, for the warning that it differs.
+    fn committed(&self, lease: LeaseId, reply: oneshot::Sender<Result<Option<i64>, SourceError>>);
+    /// The worker has room again.
+    fn wake(&self);
+}
+
+/// Names a lease in a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeaseId {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) assignment: u64,
+}
+
+/// The source's ends of a lease.
+#[derive(Debug)]
+pub(crate) struct LeaseSource {
+    pub(crate) intake: mpsc::UnboundedSender<Chunk>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) revoked: CancellationToken,
+}
+
+impl Lease {
+    /// Makes a lease and the source's ends of it.
+    pub(crate) fn new(
+        topic: Arc<str>,
+        partition: i32,
+        assignment: u64,
+        requests: Arc<dyn Requests>,
+    ) -> (Lease, LeaseSource) {
+        let (sender, intake) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { committed: AtomicI64::new(-1), ..Shared::default() });
+        let revoked = CancellationToken::new();
+        let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked: revoked.clone() };
+        (Lease { topic, partition, assignment, revoked, intake, shared, requests }, source)
+    }
+
+    fn id(&self) -> LeaseId {
+        LeaseId { topic: Arc::clone(&self.topic), partition: self.partition, assignment: self.assignment }
+    }
+
+    /// The next records in order; `None` once the source is gone.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a chunk is either returned or still queued.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Record>> {
+        loop {
+            let chunk = self.intake.recv().await?;
+            if let Some(records) = self.current(chunk) {
+                return Some(records);
+            }
+        }
+    }
+
+    /// The next records, if some are queued already.
+    pub(crate) fn try_next(&mut self) -> Option<Vec<Record>> {
+        loop {
+            let chunk = self.intake.try_recv().ok()?;
+            if let Some(records) = self.current(chunk) {
+                return Some(records);
+            }
+        }
+    }
+
+    fn current(&self, chunk: Chunk) -> Option<Vec<Record>> {
+        if chunk.seek == self.shared.seeks.load(Ordering::Acquire) {
+            return Some(chunk.records);
+        }
+        self.taken(chunk.records.len());
+        None
+    }
+
+    /// Says that `count` of the records handed over are done with, so that the source can go on reading.
+    pub(crate) fn taken(&self, count: usize) {
+        let before = self.shared.queued.fetch_sub(count, Ordering::AcqRel);
+        if before > RESUME_BELOW && before - count <= RESUME_BELOW {
+            self.requests.wake();
+        }
+    }
+
+    /// Says how far the database has committed; Kafka's committed offset follows.
+    pub(crate) fn committed(&self, next_offset: i64) {
+        self.shared.committed.store(next_offset, Ordering::Release);
+    }
+
+    /// Starts delivery at `offset`; whatever was queued from before is dropped.
+    pub(crate) async fn seek(&self, offset: i64) -> Result<(), SourceError> {
+        let seek = self.shared.seeks.fetch_add(1, Ordering::AcqRel) + 1;
+        self.ask(|reply| self.requests.seek(self.id(), offset, seek, reply)).await
+    }
+
+    /// Where the log begins and ends.
+    pub(crate) async fn watermarks(&self) -> Result<Watermarks, SourceError> {
+        self.ask(|reply| self.requests.watermarks(&self.topic, self.partition, reply)).await
+    }
+
+    /// Whether the group, asked now, says that this assignment still stands.
+    pub(crate) async fn confirm(&self, offset: i64) -> Result<bool, SourceError> {
+        self.ask(|reply| self.requests.confirm(self.id(), offset, reply)).await
+    }
+
+    /// The group's committed offset in Kafka.
+    pub(crate) async fn committed_in_kafka(&self) -> Result<Option<i64>, SourceError> {
+        self.ask(|reply| self.requests.committed(self.id(), reply)).await
+    }
+
+    async fn ask<T>(&self, send: impl FnOnce(oneshot::Sender<Result<T, SourceError>>)) -> Result<T, SourceError> {
+        let (reply, answer) = oneshot::channel();
+        send(reply);
+        answer.await.unwrap_or(Err(SourceError::Revoked))
+    }
+}
+
+/// The source pauses a partition that has this many records queued…
+pub(crate) const PAUSE_AT: usize = 2_000;
+/// …and resumes it when this many are left.
+pub(crate) const RESUME_BELOW: usize = 1_000;
+
+impl Shared {
+    /// Counts records as handed over; how many are queued now.
+    pub(crate) fn hand_over(&self, count: usize) -> usize {
+        self.queued.fetch_add(count, Ordering::AcqRel) + count
+    }
+
+    /// How many records are queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// What to tell Kafka, or `None` before anything was committed.
+    pub(crate) fn committed(&self) -> Option<i64> {
+        let offset = self.committed.load(Ordering::Acquire);
+        (offset >= 0).then_some(offset)
+    }
+}

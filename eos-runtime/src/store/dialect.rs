@@ -1,0 +1,204 @@
+//! What a database must be able to do for eos, and the store that is built on it.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use uuid::Uuid;
+
+use super::{Claim, Hold, PartitionKey, Standing, Tx, TxDatabase};
+use crate::listener::spec::Isolation;
+
+/// An error of the store, with what it means for whoever waits.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub(crate) struct StoreError {
+    /// What was being done, as a fragment: "taking the partition".
+    pub(crate) doing: &'static str,
+    /// What it means.
+    pub(crate) fault: Fault,
+    #[source]
+    pub(crate) source: sqlx::Error,
+}
+
+/// What a database's error means, by SQLSTATE or error number, never by its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Unreachable, starting, stopping, out of connections: wait and try again on a new connection.
+    Unavailable,
+    /// A serialization failure or a deadlock: again at once.
+    Transient,
+    /// The address, the user or the password is wrong: a person must change a setting.
+    Refused,
+    /// Anything else: the statement itself failed.
+    Failed,
+}
+
+/// How a store works for one listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreOptions {
+    pub(crate) isolation: Isolation,
+    /// How long an attempt may take; a holder that exceeds it by [`StoreOptions::MARGIN`] is ended.
+    pub(crate) deadline: Duration,
+}
+
+impl StoreOptions {
+    /// What a holder is given beyond its deadline before someone ends it.
+    pub(crate) const MARGIN: Duration = Duration::from_secs(1);
+
+    /// When a waiting taker or claimer ends whoever holds the row.
+    pub(crate) fn patience(&self) -> Duration {
+        self.deadline + Self::MARGIN
+    }
+}
+
+/// Why a statement that ends an attempt failed.
+#[derive(Debug)]
+pub(crate) enum EndError {
+    /// The server said no and nothing was committed.
+    RolledBack(sqlx::Error),
+    /// The transaction was no longer the one that was claimed: the handler ended it. What it wrote after that has
+    /// been committed on its own and cannot be undone.
+    Strayed(sqlx::Error),
+    /// Nobody knows: the message was on its way.
+    InDoubt(sqlx::Error),
+}
+
+/// Why a chained message (commit, begin, claim) failed.
+#[derive(Debug)]
+pub(crate) enum ChainError {
+    /// In its first half; the next claim was not reached.
+    End(EndError),
+    /// The commit stands; the next claim failed.
+    Next(sqlx::Error),
+}
+
+/// A claim's answer.
+#[derive(Debug)]
+pub(crate) struct Answer<D: Dialect> {
+    /// The position was mine to move and was moved; where its row is now.
+    pub(crate) position: Option<D::Locator>,
+    /// The message id was not in the inbox before (or none was asked for).
+    pub(crate) inbox_fresh: bool,
+    /// What the end of this attempt proves itself with.
+    pub(crate) proof: D::Proof,
+}
+
+/// One database's way of doing it. Connections come out of eos's own pool, made by [`Dialect::pool`].
+///
+/// All SQL names its schema. Between attempts a session's connection is outside a transaction on the server while
+/// sqlx's own count stays at one, so that begin, claim and commit travel as they like ([`Dialect::open`] sets that
+/// up, [`Dialect::close`] undoes it).
+pub(crate) trait Dialect: TxDatabase {
+    /// Where a position row is found again without an index; `()` where a key is as good.
+    type Locator: Clone + fmt::Debug + Send + Sync;
+    /// What proves that the transaction at the end is the one that was claimed.
+    type Proof: fmt::Debug + Send + Sync;
+
+    /// What an error means.
+    fn fault(error: &sqlx::Error) -> Fault;
+
+    /// Makes a fresh connection a session's: timeouts, and sqlx's depth at one with the server outside a transaction.
+    fn open(
+        store: &Store<Self>,
+        connection: PoolConnection<Self>,
+        options: StoreOptions,
+    ) -> impl Future<Output = sqlx::Result<Tx<Self>>> + Send;
+
+    /// Brings a session that is between attempts back to a connection that any user of the pool can have.
+    fn close(tx: Tx<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// BEGIN and claim, in as few round trips as the database allows.
+    fn begin(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<Self::Locator>,
+        claim: Claim<'_>,
+    ) -> impl Future<Output = sqlx::Result<Answer<Self>>> + Send;
+
+    /// Proof of life and COMMIT, in one message where the database allows.
+    fn commit(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        proof: &Self::Proof,
+    ) -> impl Future<Output = Result<(), EndError>> + Send;
+
+    /// [`Dialect::commit`] and [`Dialect::begin`] of the next record; one message where the database allows.
+    fn commit_and_begin(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        proof: &Self::Proof,
+        hold: &Hold<Self::Locator>,
+        claim: Claim<'_>,
+    ) -> impl Future<Output = Result<Answer<Self>, ChainError>> + Send {
+        async move {
+            Self::commit(store, tx, proof).await.map_err(ChainError::End)?;
+            Self::begin(store, tx, options, hold, claim).await.map_err(ChainError::Next)
+        }
+    }
+
+    /// ROLLBACK of whatever is open.
+    fn rollback(tx: &mut Tx<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Ends the backend of a session whose handler overran, from another connection, so that its locks are free.
+    fn abandon(store: &Store<Self>, tx: Tx<Self>) -> impl Future<Output = ()> + Send;
+
+    /// Takes the partition: a new epoch and token in its row (made, at `start`, where there is none). Waits for the
+    /// attempt in flight, and ends its holder once it has waited past the deadline.
+    fn take(
+        store: &Store<Self>,
+        key: &PartitionKey,
+        start: i64,
+        cluster: Option<&str>,
+        options: StoreOptions,
+    ) -> impl Future<Output = sqlx::Result<Hold<Self::Locator>>> + Send;
+
+    /// What the rows say about these holds, in one query.
+    fn standings(
+        store: &Store<Self>,
+        holds: &[(PartitionKey, Uuid)],
+    ) -> impl Future<Output = sqlx::Result<Vec<Standing>>> + Send;
+
+    /// Which partitions of a topic this group has a row for.
+    fn known_partitions(
+        store: &Store<Self>,
+        group: &str,
+        topic: &str,
+    ) -> impl Future<Output = sqlx::Result<Vec<i32>>> + Send;
+
+    /// Deletes inbox rows older than `retention` among the next small stretch of the table, and says how far it got.
+    fn sweep(
+        store: &Store<Self>,
+        from: SweepCursor,
+        retention: Duration,
+    ) -> impl Future<Output = sqlx::Result<Swept>> + Send;
+
+    /// Creates or brings up to date the tables, or only checks them.
+    fn migrate(
+        store: &Store<Self>,
+        mode: super::migrate::Mode,
+    ) -> impl Future<Output = Result<(), super::migrate::MigrateError>> + Send;
+}
+
+/// How far the sweep of the inbox got; opaque to all but the dialect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SweepCursor(pub(crate) Vec<u8>);
+
+/// One step of the inbox's sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Swept {
+    pub(crate) deleted: u64,
+    /// Where to go on; `None` when the end of the table was reached.
+    pub(crate) next: Option<SweepCursor>,
+}
+
+/// A database that eos keeps positions in: its own pool, and the names of its tables.
+#[derive(Debug)]
+pub(crate) struct Store<D: Dialect> {
+    pub(crate) pool: sqlx::Pool<D>,
+    /// The schema that every statement names, quoted and with its dot; empty where the database has none.
+    pub(crate) schema: String,
+}

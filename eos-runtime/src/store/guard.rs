@@ -1,0 +1,189 @@
+//! What a handler may not say: statements that end its transaction, or begin another.
+//!
+//! A COMMIT inside a handler would publish half of its work and leave the fence; the proof before our own COMMIT
+//! finds that out, but too late. So [`Tx`](super::Tx) looks at each statement first. Only the first word counts
+//! where the statement is prepared (the database takes one statement there); a text without parameters may hold
+//! several, and is looked through. SQL sent past the `Tx`, on the connection it dereferences to, is not seen here.
+
+use sqlx::{Database, Execute, SqlStr};
+
+use crate::error::BoxError;
+
+/// A statement that was looked at and may pass, with all it had.
+pub(super) struct Admitted<DB: Database> {
+    sql: SqlStr,
+    arguments: Option<DB::Arguments>,
+    persistent: bool,
+    statement: Option<DB::Statement>,
+}
+
+impl<DB: Database> Admitted<DB> {
+    /// Lets `query` through, or says what to use in its place.
+    pub(super) fn admit<'q>(mut query: impl Execute<'q, DB>) -> sqlx::Result<Self> {
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
+        let persistent = query.persistent();
+        let statement = query.statement().cloned();
+        let sql = query.sql();
+        let ends = if arguments.is_some() {
+            ends_transaction(first_words(sql.as_str()))
+        } else {
+            statements(sql.as_str()).find_map(|statement| ends_transaction(first_words(statement)))
+        };
+        match ends {
+            None => Ok(Admitted { sql, arguments, persistent, statement }),
+            Some(statement) => Err(sqlx::Error::Configuration(Box::new(TransactionStatement { statement }))),
+        }
+    }
+}
+
+impl<DB: Database> Execute<'_, DB> for Admitted<DB> {
+    fn sql(self) -> SqlStr {
+        self.sql
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.statement.as_ref()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxError> {
+        Ok(self.arguments.take())
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+}
+
+/// A handler tried to end its transaction, or to begin another inside it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{statement}` cannot be run inside this transaction: whoever opened it ends it; return an error to roll it back, \
+     and use `tx.begin()` for a savepoint that can be rolled back alone"
+)]
+pub(super) struct TransactionStatement {
+    statement: &'static str,
+}
+
+/// The statement's name if it would end the transaction or begin one.
+fn ends_transaction(mut words: impl Iterator<Item = impl AsRef<str>>) -> Option<&'static str> {
+    let first = words.next()?;
+    let is = |word: &str| first.as_ref().eq_ignore_ascii_case(word);
+    let mut next_is = |word: &str| words.next().is_some_and(|next| next.as_ref().eq_ignore_ascii_case(word));
+    match first.as_ref().len() {
+        3 if is("end") => Some("END"),
+        5 if is("begin") => Some("BEGIN"),
+        5 if is("abort") => Some("ABORT"),
+        5 if is("start") && next_is("transaction") => Some("START TRANSACTION"),
+        6 if is("commit") => Some("COMMIT"),
+        7 if is("prepare") && next_is("transaction") => Some("PREPARE TRANSACTION"),
+        // ROLLBACK TO, ROLLBACK WORK TO and ROLLBACK TRANSACTION TO go back to a savepoint and are harmless.
+        8 if is("rollback") => match words.next() {
+            Some(next) if next.as_ref().eq_ignore_ascii_case("to") => None,
+            Some(_) if words.next().is_some_and(|word| word.as_ref().eq_ignore_ascii_case("to")) => None,
+            Some(_) | None => Some("ROLLBACK"),
+        },
+        _ => None,
+    }
+}
+
+/// The words at the start of a statement, comments left out.
+fn first_words(sql: &str) -> impl Iterator<Item = &str> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        rest = skip_blank(rest);
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// Skips white space and comments.
+fn skip_blank(mut sql: &str) -> &str {
+    loop {
+        sql = sql.trim_start();
+        if let Some(comment) = sql.strip_prefix("--") {
+            sql = comment.find('\n').map_or("", |end| &comment[end..]);
+        } else if let Some(comment) = sql.strip_prefix("/*") {
+            sql = comment.find("*/").map_or("", |end| &comment[end + 2..]);
+        } else {
+            return sql;
+        }
+    }
+}
+
+/// The statements of a text, split at semicolons that stand outside quotes and comments.
+fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(sql);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = statement_end(text);
+        rest = (end < text.len()).then(|| &text[end + 1..]);
+        Some(&text[..end])
+    })
+}
+
+fn statement_end(sql: &str) -> usize {
+    let bytes = sql.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &sql[at..];
+        at += match bytes[at] {
+            b';' => return at,
+            quote @ (b'\'' | b'"' | b'`') => quoted(&rest[1..], quote as char),
+            b'-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            b'/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            b'$' => dollar_quoted(rest).unwrap_or(1),
+            _ => rest.chars().next().map_or(1, char::len_utf8),
+        };
+    }
+    bytes.len()
+}
+
+/// How long a quoted part is, its opening quote included.
+fn quoted(after_quote: &str, quote: char) -> usize {
+    after_quote.find(quote).map_or(after_quote.len() + 1, |end| end + 2)
+}
+
+/// How long PostgreSQL's `$tag$ … $tag$` is, where this is one.
+fn dollar_quoted(sql: &str) -> Option<usize> {
+    let tag_end = sql[1..].find('$')? + 2;
+    let tag = &sql[..tag_end];
+    let is_tag = tag[1..tag_end - 1].chars().all(|c| c.is_alphanumeric() || c == '_');
+    is_tag.then(|| sql[tag_end..].find(tag).map_or(sql.len(), |end| tag_end + end + tag_end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(sql: &str) -> Option<&'static str> {
+        statements(sql).find_map(|statement| ends_transaction(first_words(statement)))
+    }
+
+    #[test]
+    fn what_ends_a_transaction_is_refused_wherever_it_stands() {
+        assert_eq!(refused("commit"), Some("COMMIT"));
+        assert_eq!(refused("  -- done\n /* now */ CoMmIt work"), Some("COMMIT"));
+        assert_eq!(refused("insert into t values (';'); rollback; select 1"), Some("ROLLBACK"));
+        assert_eq!(refused("do $x$ begin; end $x$; begin"), Some("BEGIN"));
+        assert_eq!(refused("START TRANSACTION read only"), Some("START TRANSACTION"));
+    }
+
+    #[test]
+    fn what_only_looks_like_it_passes() {
+        for sql in [
+            "select 'commit'",
+            "insert into commit_log values (1)",
+            "rollback to savepoint a",
+            "ROLLBACK WORK TO a",
+            "select 1 -- ; commit",
+            "do $$ begin perform 1; end $$",
+            "select \"a;commit\" from t",
+            "begin_work()",
+            "",
+        ] {
+            assert_eq!(refused(sql), None, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The store: positions, inbox and transactions, the only room that says `sqlx`.
+//!
+//! The rest of eos sees [`Store`] (take, verify, sweep), [`Idle`] and [`Open`] (an attempt's states) and the types
+//! below; each database implements [`Dialect`], and all of them pass one conformance suite.
+
+mod guard;
+mod tx;
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use tx::*;
+
+/// Whose position: one row of `eos_position`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PartitionKey {
+    pub(crate) group: Arc<str>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+impl fmt::Display for PartitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}] of group {}", self.topic, self.partition, self.group)
+    }
+}
+
+/// The last record that a position counts as done, to recognise the log by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LastRecord {
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) checksum: u32,
+}
+
+/// A partition that this process took: the random token is what fences, the epoch is for people and logs.
+#[derive(Debug, Clone)]
+pub(crate) struct Hold<L> {
+    pub(crate) key: PartitionKey,
+    /// The inbox's number for this group and topic.
+    pub(crate) stream: i32,
+    pub(crate) token: Uuid,
+    pub(crate) epoch: i64,
+    /// What this assignment last read from the row or committed to it.
+    pub(crate) next_offset: i64,
+    pub(crate) last: Option<LastRecord>,
+    /// The Kafka cluster whose log the position speaks of, where it is known.
+    pub(crate) cluster: Option<String>,
+    /// The row was made by this take: nothing was consumed before.
+    pub(crate) created: bool,
+    /// Where the dialect finds the row again.
+    pub(crate) locator: L,
+}
+
+/// What an attempt claims: one record, after everything before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    /// The record; the position becomes its offset + 1.
+    pub(crate) record: LastRecord,
+    /// The id to put in the inbox; `None` dedupes by position alone.
+    pub(crate) message_id: Option<&'a [u8]>,
+}
+
+/// What the position row says about a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The row names our token; its position.
+    Ours {
+        /// The row's position, which is the truth.
+        next_offset: i64,
+    },
+    /// The row names another's token, or is gone.
+    Fenced,
+}

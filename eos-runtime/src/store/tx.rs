@@ -1,0 +1,244 @@
+//! The transaction that handlers and services write in.
+//!
+//! A [`Tx`] owns its connection. It can be used wherever sqlx takes an executor (`&mut *tx`), and by existing code
+//! that takes `&mut PgConnection`, to which it dereferences. It never ends behind its owner's back: statements
+//! that would commit it or roll it back are refused, and dropping it rolls it back.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::pool::PoolConnection;
+use sqlx::{Acquire, Database, Either, Execute, Executor, Pool, SqlStr};
+use sqlx_core::transaction::TransactionManager;
+
+use super::guard::Admitted;
+
+/// A PostgreSQL transaction.
+#[cfg(feature = "postgres")]
+pub type PgTx = Tx<sqlx::Postgres>;
+/// A MySQL or MariaDB transaction.
+#[cfg(feature = "mysql")]
+pub type MySqlTx = Tx<sqlx::MySql>;
+/// A SQLite transaction.
+#[cfg(feature = "sqlite")]
+pub type SqliteTx = Tx<sqlx::Sqlite>;
+
+/// A database that eos can keep its promise on.
+pub trait TxDatabase: Database + sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed {}
+    #[cfg(feature = "postgres")]
+    impl Sealed for sqlx::Postgres {}
+    #[cfg(feature = "mysql")]
+    impl Sealed for sqlx::MySql {}
+    #[cfg(feature = "sqlite")]
+    impl Sealed for sqlx::Sqlite {}
+}
+
+#[cfg(feature = "postgres")]
+impl TxDatabase for sqlx::Postgres {}
+#[cfg(feature = "mysql")]
+impl TxDatabase for sqlx::MySql {}
+#[cfg(feature = "sqlite")]
+impl TxDatabase for sqlx::Sqlite {}
+
+/// An open transaction: a listener's, which eos commits, or a service's own from [`begin`].
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres")]
+/// # async fn example(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut tx = eos_runtime::begin(&pool).await?;
+/// sqlx::query("insert into audit (what) values ($1)").bind("started").execute(&mut tx).await?;
+/// tx.commit().await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Cancel safety
+/// Dropping it, at any await, rolls it back.
+pub struct Tx<DB: TxDatabase> {
+    /// `None` only while it is being dropped.
+    connection: Option<PoolConnection<DB>>,
+    /// What dropping it does to the connection.
+    on_drop: OnDrop,
+}
+
+/// What becomes of the connection of a transaction that is dropped before it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDrop {
+    /// Roll back and keep the connection: a service's transaction.
+    RollBack,
+    /// Close the connection: an attempt's, whose state on the wire is not known.
+    Discard,
+    /// It has ended.
+    Nothing,
+}
+
+/// Begins a transaction on a pool of the caller's.
+///
+/// # Errors
+/// The pool's and the database's.
+///
+/// # Cancel safety
+/// Nothing is left behind: a transaction that was begun is rolled back.
+pub async fn begin<DB: TxDatabase>(pool: &Pool<DB>) -> sqlx::Result<Tx<DB>> {
+    Tx::begin_with(pool.acquire().await?, None, OnDrop::RollBack).await
+}
+
+impl<DB: TxDatabase> Tx<DB> {
+    /// Begins on a connection, with the database's plain BEGIN or a statement that does it.
+    pub(crate) async fn begin_with(
+        connection: PoolConnection<DB>,
+        statement: Option<SqlStr>,
+        on_drop: OnDrop,
+    ) -> sqlx::Result<Self> {
+        let mut tx = Tx { connection: Some(connection), on_drop };
+        DB::TransactionManager::begin(&mut tx, statement).await?;
+        Ok(tx)
+    }
+
+    /// Commits what was written.
+    ///
+    /// # Errors
+    /// The database's. One that breaks the connection leaves the outcome unknown: look for what was written.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: when it is dropped, the outcome is unknown.
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        DB::TransactionManager::commit(&mut self).await?;
+        self.on_drop = OnDrop::Nothing;
+        Ok(())
+    }
+
+    /// Rolls back what was written.
+    ///
+    /// # Errors
+    /// The database's; nothing was committed then either.
+    ///
+    /// # Cancel safety
+    /// Dropping it rolls back as well.
+    pub async fn rollback(mut self) -> sqlx::Result<()> {
+        DB::TransactionManager::rollback(&mut self).await?;
+        self.on_drop = OnDrop::Nothing;
+        Ok(())
+    }
+
+    /// Begins a savepoint, for errors that a handler means to survive: roll it back, and the transaction goes on.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "postgres")]
+    /// # async fn example(tx: &mut eos_runtime::PgTx) -> sqlx::Result<()> {
+    /// let mut savepoint = tx.begin().await?;
+    /// match sqlx::query("insert into coupon_use (coupon) values ('X1')").execute(&mut *savepoint).await {
+    ///     Ok(_) => savepoint.commit().await?,
+    ///     Err(_) => savepoint.rollback().await?, // used before; the order goes on without it
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn begin(&mut self) -> sqlx::Result<sqlx::Transaction<'_, DB>>
+    where
+        for<'c> &'c mut DB::Connection: Acquire<'c, Database = DB>,
+    {
+        let connection: &mut DB::Connection = self;
+        Acquire::begin(connection).await
+    }
+
+    /// Says that the transaction has ended on the server by other means than [`Tx::commit`].
+    pub(crate) fn set_on_drop(&mut self, on_drop: OnDrop) {
+        self.on_drop = on_drop;
+    }
+}
+
+impl<DB: TxDatabase> Drop for Tx<DB> {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        match self.on_drop {
+            OnDrop::RollBack => DB::TransactionManager::start_rollback(&mut connection),
+            OnDrop::Discard => connection.close_on_drop(),
+            OnDrop::Nothing => {}
+        }
+    }
+}
+
+impl<DB: TxDatabase> fmt::Debug for Tx<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("database", &DB::NAME).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the connection is taken out in `drop` alone")]
+impl<DB: TxDatabase> Deref for Tx<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &Self::Target {
+        self.connection.as_deref().expect("a transaction that lives has its connection")
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the connection is taken out in `drop` alone")]
+impl<DB: TxDatabase> DerefMut for Tx<DB> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.connection.as_deref_mut().expect("a transaction that lives has its connection")
+    }
+}
+
+/// One impl per database, since sqlx's `Executor` cannot be implemented for all of them at once.
+macro_rules! executor {
+    ($feature:literal, $database:ty) => {
+        #[cfg(feature = $feature)]
+        impl<'c> Executor<'c> for &'c mut Tx<$database> {
+            type Database = $database;
+
+            fn fetch_many<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxStream<
+                'e,
+                sqlx::Result<Either<<$database as Database>::QueryResult, <$database as Database>::Row>>,
+            >
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                match Admitted::admit(query) {
+                    Ok(query) => (&mut **self).fetch_many(query),
+                    Err(refused) => Box::pin(futures_util::stream::once(std::future::ready(Err(refused)))),
+                }
+            }
+
+            fn fetch_optional<'e, 'q: 'e, E>(
+                self,
+                query: E,
+            ) -> BoxFuture<'e, sqlx::Result<Option<<$database as Database>::Row>>>
+            where
+                'c: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                match Admitted::admit(query) {
+                    Ok(query) => (&mut **self).fetch_optional(query),
+                    Err(refused) => Box::pin(std::future::ready(Err(refused))),
+                }
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [<$database as Database>::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<<$database as Database>::Statement>>
+            where
+                'c: 'e,
+            {
+                (&mut **self).prepare_with(sql, parameters)
+            }
+        }
+    };
+}
+
+executor!("postgres", sqlx::Postgres);
+executor!("mysql", sqlx::MySql);
+executor!("sqlite", sqlx::Sqlite);
