@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Programs from the distribution: installed when they are missing, without starting any server of theirs.
 #
-# Each service names the packages it misses in `<kind>_packages`. Two callers at once wait for each other.
+# Each service names the packages it misses in `<kind>_packages`. Two callers at once wait for each other. Callers
+# bring `say` and `die`.
 
 readonly POLICY=/usr/sbin/policy-rc.d
 

@@ -26,13 +26,20 @@ postgres_prepare() {
 postgres_tidy() {
     local tries
     for ((tries = 0; tries < 200; tries++)); do
-        if [[ -z $(find /proc -maxdepth 2 -name cwd -lname "$1/data" 2>/dev/null) ]]; then
+        if nobody_works_in "$1/data"; then
             rm -f "$1/data/postmaster.pid"
             return 0
         fi
         sleep 0.05
     done
     return 1
+}
+
+nobody_works_in() {
+    local cwd
+    for cwd in /proc/[0-9]*/cwd; do
+        [[ ! $cwd -ef $1 ]] || return 1
+    done
 }
 
 postgres_run() {
