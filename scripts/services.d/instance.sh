@@ -4,8 +4,9 @@
 # The folder holds `kind`, `port`, `process`, `log`, `data/` and `lock`. Whoever starts or stops the server holds
 # the lock. `process` names a pid together with the moment it began, so that a pid which the system has given to
 # somebody else since is never taken for the server.
-# A kind is four functions: `<kind>_user` (who runs it), `<kind>_prepare DIR PORT` (makes the data, once),
-# `<kind>_run DIR PORT` (becomes the server) and `<kind>_answers PORT`; `<kind>_stop_signal` is the polite one.
+# A kind is its functions: `<kind>_user` (who runs it), `<kind>_prepare DIR PORT` (makes the data, once),
+# `<kind>_run DIR PORT` (becomes the server) and `<kind>_answers PORT`; `<kind>_ports PORT` are all that it listens on,
+# `<kind>_tidy DIR` removes what a killed server left, `<kind>_stop_signal` is the polite one.
 
 readonly START_SECONDS=60
 readonly STOP_SECONDS=20
@@ -24,7 +25,7 @@ start_instance() {
             "${kind}_prepare" "$dir" "$port" >>"$dir/log" 2>&1 || failed "$kind" "$dir" "could not make its data"
             touch "$dir/prepared"
         fi
-        "${kind}_tidy" "$dir" >>"$dir/log" 2>&1 || failed "$kind" "$dir" "a process of an earlier run still holds its data"
+        "${kind}_tidy" "$dir" || failed "$kind" "$dir" "has data that a process of an earlier run still holds"
         launch "$kind" "$dir" "$port" "$lock"
         printf '%s\n' "$kind"
     fi
@@ -82,14 +83,16 @@ own_folder() {
     [[ $(<"$dir/kind") == "$kind" ]] || die "$dir holds $(<"$dir/kind"), not $kind"
     if [[ -n $user && $(id -u) == 0 ]]; then
         chown "$user" "$dir"
-        as_user "$user" test -x "$dir" || die "user $user cannot enter $dir; every folder above it must let others pass (chmod o+x)"
+        as_user "$user" test -x "$dir" ||
+            die "user $user cannot enter $dir; every folder above it must let others pass (chmod o+x)"
     fi
 }
 
 already_running() {
     local kind=$1 dir=$2 port=$3 pid
     pid=$(running_pid "$dir") || return 1
-    [[ $(<"$dir/port") == "$port" ]] || die "$kind runs on port $(<"$dir/port") with pid $pid; stop it before starting it on port $port"
+    [[ $(<"$dir/port") == "$port" ]] ||
+        die "$kind runs on port $(<"$dir/port") with pid $pid; stop it before starting it on port $port"
 }
 
 ports_are_free() {

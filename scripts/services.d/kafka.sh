@@ -25,7 +25,8 @@ kafka_installed() {
     [[ ! -d $KAFKA_JARS ]] || return 0
     say "fetching Kafka's jars"
     rm -rf "$KAFKA_JARS.part"
-    mvn -q -B -f "$KAFKA_POM" dependency:copy-dependencies -DoutputDirectory="$KAFKA_JARS.part" 2>&1 | sed 's/\x1b\[0m//g' >&2 ||
+    mvn -q -B -f "$KAFKA_POM" dependency:copy-dependencies -DoutputDirectory="$KAFKA_JARS.part" 2>&1 |
+        sed 's/\x1b\[0m//g' >&2 ||
         die "Maven could not fetch Kafka's jars"
     chmod -R a+rX "$KAFKA_JARS.part"
     mv "$KAFKA_JARS.part" "$KAFKA_JARS"

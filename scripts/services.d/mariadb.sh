@@ -3,7 +3,7 @@
 
 mariadb_packages() { command -v mariadbd >/dev/null || echo mariadb-server; }
 
-mariadb_installed() { command -v mariadbd mariadb-install-db >/dev/null || die "\`mariadbd\` or \`mariadb-install-db\` is not there"; }
+mariadb_installed() { command -v mariadbd >/dev/null || die "\`mariadbd\` is not there"; }
 
 mariadb_user() { echo mysql; }
 
@@ -15,7 +15,11 @@ CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS root@'127.0.0.1';
 GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 END
-    (cd "$1" && as_user mysql mariadb-install-db --no-defaults --datadir="$1/data" --skip-test-db --auth-root-authentication-method=normal)
+    (
+        cd "$1" &&
+            as_user mysql mariadb-install-db --no-defaults --datadir="$1/data" --skip-test-db \
+                --auth-root-authentication-method=normal
+    )
 }
 
 mariadb_tidy() { :; }
@@ -27,6 +31,8 @@ mariadb_run() {
         --max-connections=300 --innodb-buffer-pool-size=256M
 }
 
-mariadb_answers() { mariadb --no-defaults --protocol=tcp -h 127.0.0.1 -P "$1" -u root --connect-timeout=2 -e 'SELECT 1' test; }
+mariadb_answers() {
+    mariadb --no-defaults --protocol=tcp -h 127.0.0.1 -P "$1" -u root --connect-timeout=2 -e 'SELECT 1' test
+}
 
 mariadb_stop_signal() { echo TERM; }

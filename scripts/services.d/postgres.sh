@@ -18,7 +18,11 @@ postgres_user() { echo postgres; }
 postgres_ports() { echo "$1"; }
 
 postgres_prepare() {
-    (cd "$1" && as_user postgres "$(postgres_bin)/initdb" -D "$1/data" -U postgres --auth=trust -E UTF8 --locale=C.UTF-8 --no-sync)
+    (
+        cd "$1" &&
+            as_user postgres "$(postgres_bin)/initdb" -D "$1/data" -U postgres --auth=trust -E UTF8 \
+                --locale=C.UTF-8 --no-sync
+    )
 }
 
 # After a SIGKILL the children of the dead server live on for a moment, and a new one must not start beside them.

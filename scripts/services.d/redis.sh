@@ -3,7 +3,7 @@
 
 redis_packages() { command -v redis-server >/dev/null || echo redis-server; }
 
-redis_installed() { command -v redis-server redis-cli >/dev/null || die "\`redis-server\` or \`redis-cli\` is not there"; }
+redis_installed() { command -v redis-server >/dev/null || die "\`redis-server\` is not there"; }
 
 redis_user() { :; }
 
