@@ -41,16 +41,21 @@ stop_instance() {
     exec {lock}>"$dir/lock"
     flock "$lock"
     if pid=$(running_pid "$dir"); then
-        kill -s "$("${kind}_stop_signal")" "$pid"
-        kill -CONT "$pid" # a stopped process hears nothing until it goes on
+        end_process "$("${kind}_stop_signal")" "$pid"
         if ! wait_until_gone "$dir"; then
             say "$kind (pid $pid) did not stop within $STOP_SECONDS s and is killed"
-            kill -KILL "$pid"
+            end_process KILL "$pid"
             wait_until_gone "$dir"
         fi
     fi
     rm -f "$dir/process"
     exec {lock}>&-
+}
+
+# A stopped process hears nothing until it goes on. One that has just ended by itself is no failure.
+end_process() {
+    kill -s "$1" "$2" 2>/dev/null || true
+    kill -s CONT "$2" 2>/dev/null || true
 }
 
 # Prints the pid of the server in DIR, or fails when it does not run.
