@@ -7,6 +7,7 @@ mod error;
 mod extract;
 mod listener;
 mod record;
+mod source;
 mod store;
 
 #[doc(hidden)]
@@ -25,7 +26,7 @@ pub use store::MySqlTx;
 pub use store::PgTx;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteTx;
-pub use store::{Tx, TxDatabase, begin};
+pub use store::{Tx, TxDatabase, begin, migrations};
 
 /// What a file with listeners needs: `use eos_runtime::prelude::*;`.
 pub mod prelude {

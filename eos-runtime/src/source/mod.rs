@@ -65,7 +65,12 @@ pub(crate) enum SourceError {
 /// The source's side of a lease's requests. Every answer comes through a oneshot, so that no worker blocks.
 pub(crate) trait Requests: std::fmt::Debug + Send + Sync {
     /// Where the log begins and ends.
-    fn watermarks(&self, topic: &Arc<str>, partition: i32, reply: oneshot::Sender<Result<Watermarks, SourceError>>);
+    fn watermarks(
+        &self,
+        topic: &Arc<str>,
+        partition: i32,
+        reply: oneshot::Sender<Result<Watermarks, SourceError>>,
+    );
     /// Start (or go on) delivering at this offset; chunks carry `seek` from then on.
     fn seek(&self, lease: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>>);
     /// A round trip to the group: do we still hold it? Commits `offset` as it asks, if that is not negative.
@@ -176,7 +181,10 @@ impl Lease {
         self.ask(|reply| self.requests.committed(self.id(), reply)).await
     }
 
-    async fn ask<T>(&self, send: impl FnOnce(oneshot::Sender<Result<T, SourceError>>)) -> Result<T, SourceError> {
+    async fn ask<T>(
+        &self,
+        send: impl FnOnce(oneshot::Sender<Result<T, SourceError>>),
+    ) -> Result<T, SourceError> {
         let (reply, answer) = oneshot::channel();
         send(reply);
         answer.await.unwrap_or(Err(SourceError::Revoked))

@@ -10,18 +10,6 @@ use uuid::Uuid;
 use super::{Claim, Hold, PartitionKey, Standing, Tx, TxDatabase};
 use crate::listener::spec::Isolation;
 
-/// An error of the store, with what it means for whoever waits.
-#[derive(Debug, thiserror::Error)]
-#[error("{doing}")]
-pub(crate) struct StoreError {
-    /// What was being done, as a fragment: "taking the partition".
-    pub(crate) doing: &'static str,
-    /// What it means.
-    pub(crate) fault: Fault,
-    #[source]
-    pub(crate) source: sqlx::Error,
-}
-
 /// What a database's error means, by SQLSTATE or error number, never by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {

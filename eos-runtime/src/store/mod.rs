@@ -3,7 +3,12 @@
 //! The rest of eos sees [`Store`] (take, verify, sweep), [`Idle`] and [`Open`] (an attempt's states) and the types
 //! below; each database implements [`Dialect`], and all of them pass one conformance suite.
 
+mod attempt;
+mod dialect;
 mod guard;
+mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod tx;
 
 use std::fmt;
@@ -11,6 +16,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
+pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
+pub use migrate::migrations;
+pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use tx::*;
 
 /// Whose position: one row of `eos_position`.
@@ -47,7 +56,7 @@ pub(crate) struct Hold<L> {
     pub(crate) next_offset: i64,
     pub(crate) last: Option<LastRecord>,
     /// The Kafka cluster whose log the position speaks of, where it is known.
-    pub(crate) cluster: Option<String>,
+    pub(crate) cluster: Option<Arc<str>>,
     /// The row was made by this take: nothing was consumed before.
     pub(crate) created: bool,
     /// Where the dialect finds the row again.

@@ -63,6 +63,8 @@ pub struct Tx<DB: TxDatabase> {
     connection: Option<PoolConnection<DB>>,
     /// What dropping it does to the connection.
     on_drop: OnDrop,
+    /// The server's number for the connection, where a dialect has asked for it: what another connection ends.
+    backend: Option<i64>,
 }
 
 /// What becomes of the connection of a transaction that is dropped before it ended.
@@ -94,7 +96,7 @@ impl<DB: TxDatabase> Tx<DB> {
         statement: Option<SqlStr>,
         on_drop: OnDrop,
     ) -> sqlx::Result<Self> {
-        let mut tx = Tx { connection: Some(connection), on_drop };
+        let mut tx = Tx { connection: Some(connection), on_drop, backend: None };
         DB::TransactionManager::begin(&mut tx, statement).await?;
         Ok(tx)
     }
@@ -148,9 +150,14 @@ impl<DB: TxDatabase> Tx<DB> {
         Acquire::begin(connection).await
     }
 
-    /// Says that the transaction has ended on the server by other means than [`Tx::commit`].
-    pub(crate) fn set_on_drop(&mut self, on_drop: OnDrop) {
-        self.on_drop = on_drop;
+    /// The server's number for this connection, where it was asked for.
+    pub(crate) fn backend(&self) -> Option<i64> {
+        self.backend
+    }
+
+    /// Remembers the server's number for this connection.
+    pub(crate) fn set_backend(&mut self, backend: i64) {
+        self.backend = Some(backend);
     }
 }
 

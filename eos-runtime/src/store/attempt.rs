@@ -1,0 +1,202 @@
+//! One try at one record: begin, claim, handle, commit.
+//!
+//! Each move consumes the attempt and returns the next state, so committing twice, or before claiming, does not
+//! compile. An [`Idle`] session owns a connection between attempts; [`Open`] has claimed a record and holds the
+//! partition's row until it ends. Dropping an `Open` closes its connection, and the database rolls back; dropping
+//! one while its closing message is on the way leaves it in doubt, and whoever goes on takes the partition again.
+
+use std::sync::Arc;
+
+use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions};
+use super::{Claim, Hold, LastRecord, Tx};
+
+/// A connection between attempts: outside a transaction on the server.
+pub(crate) struct Idle<D: Dialect> {
+    store: Arc<Store<D>>,
+    options: StoreOptions,
+    hold: Hold<D::Locator>,
+    tx: Tx<D>,
+}
+
+/// A record claimed in a transaction that is open.
+pub(crate) struct Open<D: Dialect> {
+    idle: Idle<D>,
+    /// What the hold becomes when this commits.
+    after: (D::Locator, LastRecord),
+    proof: D::Proof,
+}
+
+/// What a claim found.
+pub(crate) enum Claimed<D: Dialect> {
+    /// Position and inbox were written: handle it.
+    Fresh(Open<D>),
+    /// The position only: the id was processed before. Commit without the handler.
+    Duplicate(Open<D>),
+    /// No row of ours at the position we know: someone else took it, or it moved. Nothing is open any more.
+    NotOurs(Rest<D>),
+}
+
+/// What is left when a move failed: the session, where its connection can still be used, or the hold alone.
+pub(crate) enum Rest<D: Dialect> {
+    /// Go on with it.
+    Session(Idle<D>),
+    /// The connection is gone; open another session.
+    Hold(Hold<D::Locator>),
+}
+
+/// Why an attempt could not be brought to its end.
+#[derive(Debug)]
+pub(crate) enum CommitFailed {
+    /// Nothing was committed.
+    RolledBack(sqlx::Error),
+    /// The handler ended the transaction itself; what it wrote afterwards stands alone.
+    Strayed(sqlx::Error),
+    /// Nobody knows; take the partition again.
+    InDoubt(sqlx::Error),
+}
+
+/// Why a commit with the next claim behind it failed.
+pub(crate) enum ChainFailed<D: Dialect> {
+    /// The commit failed; the next record was not claimed.
+    Commit(CommitFailed, Rest<D>),
+    /// The commit stands; claiming the next record failed.
+    Next(sqlx::Error, Rest<D>),
+}
+
+impl<D: Dialect> Idle<D> {
+    /// A session for attempts at `hold`'s partition.
+    pub(crate) async fn open(
+        store: Arc<Store<D>>,
+        options: StoreOptions,
+        hold: Hold<D::Locator>,
+    ) -> Result<Self, (sqlx::Error, Hold<D::Locator>)> {
+        let opened = match store.pool.acquire().await {
+            Ok(connection) => D::open(&store, connection, options).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(tx) => Ok(Idle { store, options, hold, tx }),
+            Err(error) => Err((error, hold)),
+        }
+    }
+
+    /// BEGIN and claim.
+    pub(crate) async fn begin(mut self, claim: Claim<'_>) -> Result<Claimed<D>, (sqlx::Error, Rest<D>)> {
+        match D::begin(&self.store, &mut self.tx, self.options, &self.hold, claim).await {
+            Ok(answer) => Ok(self.claimed(answer, claim.record).await),
+            // A connection that lost its prepared claim counts as unavailable, too: a new one has it again.
+            Err(error) if D::fault(&error) == Fault::Unavailable => Err((error, Rest::Hold(self.hold))),
+            Err(error) => Err((error, self.rolled_back().await)),
+        }
+    }
+
+    /// Gives the connection back and keeps the hold.
+    pub(crate) async fn close(self) -> Hold<D::Locator> {
+        if let Err(error) = D::close(self.tx).await {
+            tracing::debug!(%error, "a connection could not be given back and is closed");
+        }
+        self.hold
+    }
+
+    async fn claimed(self, answer: Answer<D>, record: LastRecord) -> Claimed<D> {
+        let Some(locator) = answer.position else {
+            return Claimed::NotOurs(self.rolled_back().await);
+        };
+        let open = Open { idle: self, after: (locator, record), proof: answer.proof };
+        if answer.inbox_fresh { Claimed::Fresh(open) } else { Claimed::Duplicate(open) }
+    }
+
+    /// Rolls back whatever the server may still have open.
+    async fn rolled_back(mut self) -> Rest<D> {
+        match D::rollback(&mut self.tx).await {
+            Ok(()) => Rest::Session(self),
+            Err(_) => Rest::Hold(self.hold),
+        }
+    }
+}
+
+impl<D: Dialect> Open<D> {
+    /// The transaction, for the handler.
+    pub(crate) fn tx(&mut self) -> &mut Tx<D> {
+        &mut self.idle.tx
+    }
+
+    /// Proof of life and COMMIT.
+    pub(crate) async fn commit(mut self) -> Result<Idle<D>, (CommitFailed, Rest<D>)> {
+        match D::commit(&self.idle.store, &mut self.idle.tx, &self.proof).await {
+            Ok(()) => {
+                self.idle.hold.advance(self.after);
+                Ok(self.idle)
+            }
+            Err(error) => Err(self.idle.failed(error).await),
+        }
+    }
+
+    /// Proof of life, COMMIT, BEGIN and the next claim, in one message where the database can.
+    pub(crate) async fn commit_and_begin(self, claim: Claim<'_>) -> Result<Claimed<D>, ChainFailed<D>> {
+        let Open { mut idle, after, proof } = self;
+        let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last);
+        idle.hold.advance(after);
+        match D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim).await {
+            Ok(answer) => Ok(idle.claimed(answer, claim.record).await),
+            Err(ChainError::Next(error)) => Err(ChainFailed::Next(error, idle.rolled_back().await)),
+            Err(ChainError::End(error)) => {
+                (idle.hold.locator, idle.hold.next_offset, idle.hold.last) = before;
+                let (failed, rest) = idle.failed(error).await;
+                Err(ChainFailed::Commit(failed, rest))
+            }
+        }
+    }
+
+    /// ROLLBACK; the session can go on, unless the connection is gone.
+    pub(crate) async fn rollback(self) -> Rest<D> {
+        self.idle.rolled_back().await
+    }
+
+    /// Ends the backend although a statement may still be running in it: the handler overran, or was dropped.
+    pub(crate) async fn abandon(self) -> Hold<D::Locator> {
+        D::abandon(&self.idle.store, self.idle.tx).await;
+        self.idle.hold
+    }
+}
+
+impl<D: Dialect> Idle<D> {
+    /// After an end that failed: what it means, and what is left.
+    async fn failed(self, error: EndError) -> (CommitFailed, Rest<D>) {
+        match error {
+            EndError::RolledBack(error) => (CommitFailed::RolledBack(error), self.rolled_back().await),
+            EndError::Strayed(error) => (CommitFailed::Strayed(error), Rest::Hold(self.hold)),
+            EndError::InDoubt(error) => (CommitFailed::InDoubt(error), Rest::Hold(self.hold)),
+        }
+    }
+}
+
+impl<D: Dialect> Rest<D> {
+    /// The session, or a new one.
+    pub(crate) async fn reopen(
+        self,
+        store: &Arc<Store<D>>,
+        options: StoreOptions,
+    ) -> Result<Idle<D>, (sqlx::Error, Hold<D::Locator>)> {
+        match self {
+            Rest::Session(idle) => Ok(idle),
+            Rest::Hold(hold) => Idle::open(Arc::clone(store), options, hold).await,
+        }
+    }
+
+    /// The hold; the connection goes back to the pool.
+    pub(crate) async fn into_hold(self) -> Hold<D::Locator> {
+        match self {
+            Rest::Session(idle) => idle.close().await,
+            Rest::Hold(hold) => hold,
+        }
+    }
+}
+
+impl<L> Hold<L> {
+    fn advance(&mut self, (locator, record): (L, LastRecord)) {
+        self.locator = locator;
+        self.next_offset = record.offset + 1;
+        self.last = Some(record);
+    }
+}

@@ -1,0 +1,75 @@
+//! Our own tables, made and brought up to date by our own migrations.
+//!
+//! Versions are counted in our own table (never sqlx's, which is the user's), changed under a lock, and only by
+//! additions that the previous version of eos can live with, so that a rolling deployment works.
+
+/// What start-up does about the tables: `[database] migrate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Make what is missing.
+    Auto,
+    /// Only look; a missing version is an error that names it.
+    Check,
+}
+
+/// One step of the schema, in the words of one database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Migration {
+    pub(crate) version: i32,
+    /// The statements, with `{schema}` for the schema's quoted name and its dot.
+    pub(crate) sql: &'static str,
+}
+
+impl Migration {
+    /// The statements for this schema.
+    pub(crate) fn for_schema(&self, schema: &str) -> String {
+        self.sql.replace("{schema}", schema)
+    }
+}
+
+/// Why the tables are not as they must be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MigrateError {
+    /// `migrate = "check"` and something is missing.
+    #[error(
+        "the tables of eos are at version {found}, this program needs {needed}; apply the statements that \
+         `eos_runtime::migrations` returns, or set `[database] migrate = \"auto\"`"
+    )]
+    Behind { found: i32, needed: i32 },
+    /// The database said no.
+    #[error("could not {doing} the tables of eos")]
+    Database {
+        /// `check` or `create`.
+        doing: &'static str,
+        /// What it said.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// The newest version among `migrations`.
+pub(crate) fn newest(migrations: &[Migration]) -> i32 {
+    migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// The statements that make the tables, for people who apply them with tools of their own.
+///
+/// `database` is `postgres`, `mysql` or `sqlite` (where the feature is on); `schema` is the schema that
+/// `[database] schema` names, or empty.
+///
+/// ```
+/// # #[cfg(feature = "postgres")] {
+/// let sql = eos_runtime::migrations("postgres", "eos").expect("a database that this build knows");
+/// assert!(sql.contains("create table"));
+/// # }
+/// ```
+pub fn migrations(database: &str, schema: &str) -> Option<String> {
+    let render = |migrations: &[Migration], schema: &str| {
+        migrations.iter().map(|migration| migration.for_schema(schema)).collect::<Vec<_>>().join("\n")
+    };
+    match database {
+        #[cfg(feature = "postgres")]
+        "postgres" => Some(render(super::postgres::MIGRATIONS, &super::postgres::qualifier(schema))),
+        _ => None,
+    }
+}

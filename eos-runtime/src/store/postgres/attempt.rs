@@ -1,0 +1,181 @@
+//! The hot path on PostgreSQL: one message to begin and claim, one to prove, commit, begin and claim the next.
+//!
+//! The claim is PREPAREd once a connection (see `pool.rs`) and executed by text, so that it can travel in the same
+//! simple-query message as BEGIN and COMMIT. Such a message has several results; an error is attributed by how many
+//! came before it, because its code cannot tell (a COMMIT and a claim both fail with 40001).
+
+use std::fmt::Write as _;
+
+use futures_util::TryStreamExt;
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Either, PgConnection, Postgres, Row, SqlSafeStr};
+
+use super::{Ctid, Xid, run};
+use crate::listener::spec::Isolation;
+use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
+use crate::store::tx::OnDrop;
+use crate::store::{Claim, Hold, Tx};
+
+/// Makes a connection a session's: its timeouts, and sqlx's depth at one while the server is idle.
+pub(super) async fn open(
+    connection: PoolConnection<Postgres>,
+    options: StoreOptions,
+) -> sqlx::Result<Tx<Postgres>> {
+    let deadline = options.deadline.as_millis();
+    let idle = options.patience().as_millis();
+    let setup = format!(
+        "set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
+         set idle_in_transaction_session_timeout = {idle}; begin"
+    );
+    let mut tx =
+        Tx::begin_with(connection, Some(AssertSqlSafe(setup).into_sql_str()), OnDrop::Discard).await?;
+    let pid = message(&mut tx, "rollback; select pg_catalog.pg_backend_pid()".to_owned())
+        .await
+        .map_err(|(_, e)| e)?;
+    if let Some(pid) = pid {
+        tx.set_backend(pid.try_get_unchecked::<i32, _>(0)?.into());
+    }
+    Ok(tx)
+}
+
+/// Gives the connection back: a transaction is begun so that sqlx's own ROLLBACK has one to end.
+pub(super) async fn close(mut tx: Tx<Postgres>) -> sqlx::Result<()> {
+    run(&mut tx, "begin".to_owned()).await?;
+    tx.rollback().await
+}
+
+pub(super) async fn begin(
+    tx: &mut Tx<Postgres>,
+    options: StoreOptions,
+    hold: &Hold<Ctid>,
+    claim: Claim<'_>,
+) -> sqlx::Result<Answer<Postgres>> {
+    let mut sql = String::with_capacity(256);
+    write_begin(&mut sql, options, hold, claim);
+    claim_answer(message(tx, sql).await.map_err(|(_, error)| error)?)
+}
+
+pub(super) async fn commit(tx: &mut Tx<Postgres>, proof: &Xid) -> Result<(), EndError> {
+    let mut sql = String::with_capacity(128);
+    write_commit(&mut sql, proof);
+    match message(tx, sql).await {
+        Ok(_) => Ok(()),
+        Err((results, error)) => Err(end_error(results, error)),
+    }
+}
+
+pub(super) async fn commit_and_begin(
+    tx: &mut Tx<Postgres>,
+    options: StoreOptions,
+    proof: &Xid,
+    hold: &Hold<Ctid>,
+    claim: Claim<'_>,
+) -> Result<Answer<Postgres>, ChainError> {
+    let mut sql = String::with_capacity(384);
+    write_commit(&mut sql, proof);
+    sql.push(';');
+    write_begin(&mut sql, options, hold, claim);
+    match message(tx, sql).await {
+        Ok(row) => claim_answer(row).map_err(ChainError::Next),
+        Err((results, error)) if results < RESULTS_OF_COMMIT => {
+            Err(ChainError::End(end_error(results, error)))
+        }
+        Err((_, error)) => Err(ChainError::Next(error)),
+    }
+}
+
+/// Ends the backend from another connection, so that a statement that still runs in it lets go of the row.
+pub(super) async fn abandon(store: &Store<Postgres>, tx: Tx<Postgres>) {
+    let Some(pid) = tx.backend() else { return };
+    let end = sqlx::query("select pg_catalog.pg_terminate_backend($1::int)").bind(pid);
+    if let Err(error) = end.execute(&store.pool).await {
+        tracing::warn!(%error, "an overdue attempt's connection could not be ended; its timeouts will");
+    }
+}
+
+/// How many results the proof and COMMIT have before those of a next BEGIN.
+const RESULTS_OF_COMMIT: usize = 2;
+
+/// The proof fails with 25P02 where the transaction is aborted and with 22012 where it is not the claim's.
+fn write_commit(sql: &mut String, proof: &Xid) {
+    sql.push_str("select 1/coalesce((pg_catalog.pg_current_xact_id_if_assigned()::text = '");
+    sql.push_str(&proof.0);
+    sql.push_str("')::int, 0); commit");
+}
+
+#[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
+fn write_begin(sql: &mut String, options: StoreOptions, hold: &Hold<Ctid>, claim: Claim<'_>) {
+    sql.push_str(match options.isolation {
+        Isolation::ReadCommitted => "begin isolation level read committed;",
+        Isolation::RepeatableRead => "begin isolation level repeatable read;",
+        Isolation::Serializable => "begin isolation level serializable;",
+    });
+    let record = claim.record;
+    write!(
+        sql,
+        "execute {}('{}','{}',{},{},{},{}",
+        if claim.message_id.is_some() { "eos_claim" } else { "eos_advance" },
+        hold.locator.0,
+        hold.token.as_hyphenated(),
+        hold.next_offset,
+        record.offset,
+        record.timestamp_ms,
+        record.checksum,
+    )
+    .expect("to a String");
+    if let Some(id) = claim.message_id {
+        write!(sql, ",{},'\\x", hold.stream).expect("to a String");
+        for byte in id {
+            sql.push(char::from(HEX[usize::from(byte >> 4)]));
+            sql.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+        sql.push('\'');
+    }
+    sql.push(')');
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Sends one message and keeps its last row; an error comes with the number of results before it.
+async fn message(
+    connection: &mut PgConnection,
+    sql: String,
+) -> Result<Option<sqlx::postgres::PgRow>, (usize, sqlx::Error)> {
+    let mut results = 0;
+    let mut last = None;
+    let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(connection);
+    loop {
+        match stream.try_next().await {
+            Ok(Some(Either::Left(_))) => results += 1,
+            Ok(Some(Either::Right(row))) => last = Some(row),
+            Ok(None) => return Ok(last),
+            Err(error) => return Err((results, error)),
+        }
+    }
+}
+
+/// The claim's row: the new ctid, whether the inbox took the id, the transaction. No row: the position is not ours.
+fn claim_answer(row: Option<sqlx::postgres::PgRow>) -> sqlx::Result<Answer<Postgres>> {
+    // BEGIN has no row and a commit's proof has one column: only the claim's has three.
+    let Some(row) = row.filter(|row| row.len() == 3) else {
+        return Ok(Answer { position: None, inbox_fresh: false, proof: Xid(String::new()) });
+    };
+    Ok(Answer {
+        position: Some(Ctid(row.try_get_unchecked::<String, _>(0)?)),
+        inbox_fresh: row.try_get_unchecked::<&str, _>(1)? == "t",
+        proof: Xid(row.try_get_unchecked::<String, _>(2)?),
+    })
+}
+
+/// What a failed end means, by how far it got and by class of SQLSTATE.
+fn end_error(results: usize, error: sqlx::Error) -> EndError {
+    let state = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+    match (results, state.as_deref()) {
+        // The proof was answered with an error, so COMMIT was not run.
+        (0, Some("22012" | "25P01")) => EndError::Strayed(error),
+        (0, Some(_)) => EndError::RolledBack(error),
+        // COMMIT itself: a deferred constraint or a serialization failure rolled it back; all else is not known.
+        (_, Some(state)) if state.starts_with("23") || state.starts_with("40") => EndError::RolledBack(error),
+        (_, Some(_) | None) => EndError::InDoubt(error),
+    }
+}

@@ -1,0 +1,121 @@
+//! PostgreSQL: the position row is found by its ctid, and an attempt's end travels with the next one's begin.
+//!
+//! Why the ctid: an update makes a new version of the row, and while somebody holds an old snapshot (a long report,
+//! a backup) the dead versions cannot be removed; an index finds all of them first. The owner knows where the
+//! newest one is, because its own last claim returned it. It also makes the claim a TID scan under every isolation
+//! level, never a sequential scan. A row that was moved (VACUUM FULL) is found again by its key.
+//!
+//! Sources: <https://www.postgresql.org/docs/current/protocol-flow.html> (several statements in a simple query),
+//! <https://www.postgresql.org/docs/current/functions-info.html> (`pg_current_xact_id_if_assigned`).
+
+mod attempt;
+mod pool;
+mod schema;
+mod sweep;
+mod take;
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres};
+use uuid::Uuid;
+
+use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
+use super::migrate::{MigrateError, Mode};
+use super::{Claim, Hold, PartitionKey, Standing, Tx};
+
+pub(crate) use pool::{connect, qualifier};
+pub(crate) use schema::MIGRATIONS;
+
+/// Where a row's newest version lies: block and line, as `tid` prints it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ctid(String);
+
+/// The transaction id that the claim ran in, as digits.
+#[derive(Debug)]
+pub(crate) struct Xid(String);
+
+impl Dialect for Postgres {
+    type Locator = Ctid;
+    type Proof = Xid;
+
+    fn fault(error: &sqlx::Error) -> Fault {
+        pool::fault(error)
+    }
+
+    async fn open(
+        _store: &Store<Self>,
+        connection: PoolConnection<Self>,
+        options: StoreOptions,
+    ) -> sqlx::Result<Tx<Self>> {
+        attempt::open(connection, options).await
+    }
+
+    async fn close(tx: Tx<Self>) -> sqlx::Result<()> {
+        attempt::close(tx).await
+    }
+
+    async fn begin(
+        _store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<Ctid>,
+        claim: Claim<'_>,
+    ) -> sqlx::Result<Answer<Self>> {
+        attempt::begin(tx, options, hold, claim).await
+    }
+
+    async fn commit(_store: &Store<Self>, tx: &mut Tx<Self>, proof: &Xid) -> Result<(), EndError> {
+        attempt::commit(tx, proof).await
+    }
+
+    async fn commit_and_begin(
+        _store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        proof: &Xid,
+        hold: &Hold<Ctid>,
+        claim: Claim<'_>,
+    ) -> Result<Answer<Self>, ChainError> {
+        attempt::commit_and_begin(tx, options, proof, hold, claim).await
+    }
+
+    async fn rollback(tx: &mut Tx<Self>) -> sqlx::Result<()> {
+        run(tx, "rollback".to_owned()).await
+    }
+
+    async fn abandon(store: &Store<Self>, tx: Tx<Self>) {
+        attempt::abandon(store, tx).await;
+    }
+
+    async fn take(
+        store: &Store<Self>,
+        key: &PartitionKey,
+        start: i64,
+        cluster: Option<&str>,
+        options: StoreOptions,
+    ) -> sqlx::Result<Hold<Ctid>> {
+        take::take(store, key, start, cluster, options).await
+    }
+
+    async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
+        take::standings(store, holds).await
+    }
+
+    async fn known_partitions(store: &Store<Self>, group: &str, topic: &str) -> sqlx::Result<Vec<i32>> {
+        take::known_partitions(store, group, topic).await
+    }
+
+    async fn sweep(store: &Store<Self>, from: SweepCursor, retention: Duration) -> sqlx::Result<Swept> {
+        sweep::sweep(store, from, retention).await
+    }
+
+    async fn migrate(store: &Store<Self>, mode: Mode) -> Result<(), MigrateError> {
+        schema::migrate(store, mode).await
+    }
+}
+
+/// Runs statements that return nothing, in one simple-query message.
+async fn run(connection: &mut PgConnection, sql: String) -> sqlx::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+}

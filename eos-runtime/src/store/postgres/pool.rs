@@ -1,0 +1,90 @@
+//! Connections to PostgreSQL: named, with the claim prepared, and what their errors mean.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool, Postgres};
+
+use super::run;
+use crate::store::dialect::{Fault, Store};
+
+/// By this name our connections are known to whoever may end them.
+pub(super) const APPLICATION_NAME: &str = "eos";
+
+/// Opens eos's own pool: `[database] max_connections` and no pings, since an attempt on a dead connection has
+/// claimed nothing and is begun again on a new one.
+pub(crate) fn connect(options: PgConnectOptions, schema: &str, max_connections: u32) -> Store<Postgres> {
+    let schema = qualifier(schema);
+    let prepare = prepare_claims(&schema);
+    let options = options.application_name(APPLICATION_NAME).disable_statement_logging();
+    let pool: PgPool = PgPoolOptions::new()
+        .max_connections(max_connections)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_connect(move |connection, _| {
+            let prepare = prepare.clone();
+            Box::pin(async move { run(connection, prepare).await })
+        })
+        .connect_lazy_with(options);
+    Store { pool, schema }
+}
+
+/// A schema's name as our SQL says it: quoted, with its dot.
+pub(crate) fn qualifier(schema: &str) -> String {
+    format!("\"{}\".", schema.replace('"', "\"\""))
+}
+
+/// The claim, prepared once a connection, and the same without the inbox.
+///
+/// In READ COMMITTED a claim that waited for another's commit looks at the row again and finds it changed: no row.
+/// `next_offset = $3` is an equality on purpose: after a database that lost its tail came back, `<=` would jump
+/// over what was lost.
+fn prepare_claims(schema: &str) -> String {
+    let advance = format!(
+        "update {schema}eos_position set next_offset = $4 + 1, last_offset = $4, last_timestamp = $5, \
+         last_checksum = $6 where ctid = $1 and owner = $2 and next_offset = $3 returning ctid"
+    );
+    format!(
+        "prepare eos_claim(tid, uuid, bigint, bigint, bigint, bigint, int, bytea) as \
+         with p as ({advance}), \
+         i as (insert into {schema}eos_inbox (stream, message_id) select $7, $8 from p on conflict do nothing returning 1) \
+         select p.ctid::text, exists(select from i)::text::\"char\", pg_catalog.pg_current_xact_id()::text from p; \
+         prepare eos_advance(tid, uuid, bigint, bigint, bigint, bigint) as \
+         with p as ({advance}) \
+         select p.ctid::text, 't'::\"char\", pg_catalog.pg_current_xact_id()::text from p"
+    )
+}
+
+/// What an error means, by class of SQLSTATE.
+/// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+pub(super) fn fault(error: &sqlx::Error) -> Fault {
+    let Some(database) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Fault::Refused,
+            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => Fault::Failed,
+            // I/O, a protocol that ended early, a pool that timed out or closed: the connection is of no use.
+            _ => Fault::Unavailable,
+        };
+    };
+    match database.code().as_deref().unwrap_or_default() {
+        "40001" | "40P01" => Fault::Transient,
+        // No such user, password or database.
+        "28000" | "28P01" | "3D000" => Fault::Refused,
+        // A stale or vanished prepared statement: another connection has it.
+        "26000" | "0A000" => Fault::Unavailable,
+        // Read-only after a failover.
+        "25006" => Fault::Unavailable,
+        // The server ended an idle or overdue transaction; not the statement timeout, which is the handler's.
+        "25P03" | "25P04" => Fault::Unavailable,
+        "57014" => Fault::Failed,
+        state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Fault::Unavailable,
+        _ => Fault::Failed,
+    }
+}
+
+/// Tests a server once with these options, for a start-up error that names the setting.
+pub(crate) async fn probe(options: &PgConnectOptions) -> sqlx::Result<()> {
+    use sqlx::Connection as _;
+    let connection = options.clone().application_name(APPLICATION_NAME).connect().await?;
+    connection.close().await
+}

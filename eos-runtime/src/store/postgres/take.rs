@@ -1,0 +1,161 @@
+//! Taking a partition, and looking at what the row says.
+//!
+//! A take updates the row, so it waits for the attempt in flight and reads the position which that attempt
+//! committed. If the holder sleeps with the lock, it would wait for ever: past the deadline a second connection ends
+//! the transaction that holds the row, and only one that is older than the deadline and is not itself waiting.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Postgres, Row, SqlSafeStr};
+use uuid::Uuid;
+
+use super::{Ctid, pool::APPLICATION_NAME};
+use crate::store::dialect::{Store, StoreOptions};
+use crate::store::tx::OnDrop;
+use crate::store::{Hold, LastRecord, PartitionKey, Standing, Tx};
+
+pub(super) async fn take(
+    store: &Store<Postgres>,
+    key: &PartitionKey,
+    start: i64,
+    cluster: Option<&str>,
+    options: StoreOptions,
+) -> sqlx::Result<Hold<Ctid>> {
+    let stream = stream(store, key).await?;
+    let begin = "begin isolation level read committed; set local statement_timeout = 0; set local lock_timeout = 0; \
+                 set local idle_in_transaction_session_timeout = '60s'";
+    let connection = store.pool.acquire().await?;
+    let mut tx = Tx::begin_with(connection, Some(begin.into_sql_str()), OnDrop::Discard).await?;
+    let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()").fetch_one(&mut tx).await?;
+
+    let token = Uuid::new_v4();
+    let sql = format!(
+        "insert into {schema}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
+         values ($1, $2, $3, 1, $4, $5, $6) \
+         on conflict (group_id, topic, partition, slot) do update \
+         set epoch = p.epoch + 1, owner = excluded.owner, taken_at = now(), \
+             cluster = coalesce(p.cluster, excluded.cluster) \
+         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, ctid::text, epoch = 1",
+        schema = store.schema
+    );
+    let row = {
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(&*key.group)
+            .bind(&*key.topic)
+            .bind(key.partition)
+            .bind(token)
+            .bind(cluster)
+            .bind(start);
+        let mut taking = std::pin::pin!(query.fetch_one(&mut tx));
+        loop {
+            tokio::select! {
+                row = &mut taking => break row?,
+                () = tokio::time::sleep(options.patience()) => end_holders(store, pid, options.patience(), key).await,
+            }
+        }
+    };
+    tx.commit().await?;
+    Ok(Hold {
+        key: key.clone(),
+        stream,
+        token,
+        epoch: row.try_get(0)?,
+        next_offset: row.try_get(1)?,
+        last: last_record(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
+        cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
+        locator: Ctid(row.try_get(6)?),
+        created: row.try_get(7)?,
+    })
+}
+
+fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64>) -> Option<LastRecord> {
+    let checksum = u32::try_from(checksum?).ok()?;
+    Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
+}
+
+/// The inbox's number for this group and topic, made where there is none.
+async fn stream(store: &Store<Postgres>, key: &PartitionKey) -> sqlx::Result<i32> {
+    let schema = &store.schema;
+    let find = format!("select id from {schema}eos_stream where group_id = $1 and topic = $2");
+    let make =
+        format!("insert into {schema}eos_stream (group_id, topic) values ($1, $2) on conflict do nothing");
+    loop {
+        let found = sqlx::query_scalar(AssertSqlSafe(find.clone()))
+            .bind(&*key.group)
+            .bind(&*key.topic)
+            .fetch_optional(&store.pool)
+            .await?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        sqlx::query(AssertSqlSafe(make.clone()))
+            .bind(&*key.group)
+            .bind(&*key.topic)
+            .execute(&store.pool)
+            .await?;
+    }
+}
+
+/// Ends whoever holds what `waiting` waits for, where its transaction is older than its deadline allows.
+async fn end_holders(store: &Store<Postgres>, waiting: i32, older_than: Duration, key: &PartitionKey) {
+    let ended = sqlx::query_scalar::<_, i32>(
+        "select a.pid from pg_catalog.pg_stat_activity a \
+         where a.pid = any(pg_catalog.pg_blocking_pids($1)) and a.application_name = $2 \
+           and a.wait_event_type is distinct from 'Lock' \
+           and clock_timestamp() - a.xact_start > $3 * interval '1 millisecond' \
+           and pg_catalog.pg_terminate_backend(a.pid)",
+    )
+    .bind(waiting)
+    .bind(APPLICATION_NAME)
+    .bind(older_than.as_millis() as f64)
+    .fetch_all(&store.pool)
+    .await;
+    match ended {
+        Ok(pids) if pids.is_empty() => {
+            tracing::info!(%key, "still waiting for the attempt of the earlier owner")
+        }
+        Ok(pids) => {
+            tracing::warn!(%key, ?pids, "ended the earlier owner's transaction: it outlived its deadline")
+        }
+        Err(error) => tracing::warn!(
+            %key, %error,
+            "could not end the earlier owner's transaction; give the database user the role `pg_signal_backend`"
+        ),
+    }
+}
+
+pub(super) async fn standings(
+    store: &Store<Postgres>,
+    holds: &[(PartitionKey, Uuid)],
+) -> sqlx::Result<Vec<Standing>> {
+    let sql = format!(
+        "select p.owner is not distinct from h.token, p.next_offset \
+         from unnest($1::text[], $2::text[], $3::int[], $4::uuid[]) with ordinality h(grp, topic, partition, token, n) \
+         left join {}eos_position p \
+         on p.group_id = h.grp and p.topic = h.topic and p.partition = h.partition and p.slot = 0 order by h.n",
+        store.schema
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(holds.iter().map(|(key, _)| key.group.to_string()).collect::<Vec<_>>())
+        .bind(holds.iter().map(|(key, _)| key.topic.to_string()).collect::<Vec<_>>())
+        .bind(holds.iter().map(|(key, _)| key.partition).collect::<Vec<_>>())
+        .bind(holds.iter().map(|(_, token)| *token).collect::<Vec<_>>())
+        .fetch_all(&store.pool)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let ours: bool = row.try_get(0)?;
+            Ok(if ours { Standing::Ours { next_offset: row.try_get(1)? } } else { Standing::Fenced })
+        })
+        .collect()
+}
+
+pub(super) async fn known_partitions(
+    store: &Store<Postgres>,
+    group: &str,
+    topic: &str,
+) -> sqlx::Result<Vec<i32>> {
+    let sql =
+        format!("select partition from {}eos_position where group_id = $1 and topic = $2", store.schema);
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(group).bind(topic).fetch_all(&store.pool).await
+}
