@@ -7,6 +7,7 @@ mod error;
 mod extract;
 mod listener;
 mod record;
+mod settings;
 mod source;
 mod store;
 
@@ -20,6 +21,7 @@ pub use extract::{
     Rejection, State,
 };
 pub use record::{Headers, Record, RecordBuilder};
+pub use settings::Mistakes;
 #[cfg(feature = "mysql")]
 pub use store::MySqlTx;
 #[cfg(feature = "postgres")]

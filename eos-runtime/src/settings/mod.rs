@@ -1,0 +1,106 @@
+//! The settings: `eos.toml`, overlaid by the environment, read once and never changed.
+//!
+//! Sources are merged as plain values that remember where they were written ([`value`], [`file`], [`environment`]);
+//! then each table is read by its own `read`, which notes every mistake and goes on with the default. Whoever starts
+//! the process looks at the mistakes before anything else, so that nobody else ever sees a wrong value.
+
+mod database;
+mod environment;
+mod file;
+mod kafka;
+mod mistake;
+mod placeholder;
+mod properties;
+mod reader;
+mod rest;
+mod secret;
+mod value;
+
+use std::collections::BTreeMap;
+
+pub(crate) use database::{Address, DEFAULT, Database, DatabaseKind, Migrate};
+pub(crate) use environment::Environment;
+pub(crate) use file::File;
+pub(crate) use kafka::{Bootstrap, Kafka, RetentionGap, Start};
+pub use mistake::Mistakes;
+pub(crate) use mistake::{Found, either, nearest};
+pub(crate) use placeholder::Values;
+pub(crate) use properties::Properties;
+pub(crate) use rest::{Inbox, ListenerOverride, Retry, Shutdown};
+pub(crate) use secret::DatabaseUrl;
+
+use reader::Section;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) kafka: Kafka,
+    /// By name; `[database]` is the one named `default`.
+    pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) inbox: Inbox,
+    pub(crate) retry: Retry,
+    pub(crate) shutdown: Shutdown,
+    /// By the listener's id.
+    pub(crate) listeners: BTreeMap<String, ListenerOverride>,
+}
+
+/// A setting that may be absent, and whose absence is not said twice when it was only written wrongly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Given<T> {
+    Absent,
+    /// Written, and noted as a mistake.
+    Mistaken,
+    As(T),
+}
+
+/// What was read.
+pub(crate) struct Loaded {
+    pub(crate) settings: Settings,
+    /// What placeholders in topics and groups can name.
+    pub(crate) values: Values,
+    /// Worth a warning, but no mistake.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the file and the environment; every mistake goes to `found`.
+    pub(crate) fn load(file: &File, environment: &Environment, found: &Found) -> Loaded {
+        let mut root = file.read(found);
+        let remarks = environment.overlay(&mut root, found);
+        let settings = Settings::read(Section::root(&root, found));
+        Loaded { settings, values: Values::new(root), remarks }
+    }
+
+    fn read(mut root: Section<'_>) -> Self {
+        // A service's own keys, read by placeholders alone.
+        drop(root.section("app"));
+        let settings = Settings {
+            kafka: Kafka::read(root.section("kafka")),
+            databases: database::read(&mut root),
+            inbox: Inbox::read(root.section("inbox")),
+            retry: Retry::read(root.section("retry")),
+            shutdown: Shutdown::read(root.section("shutdown")),
+            listeners: root
+                .section("listeners")
+                .named_sections()
+                .into_iter()
+                .map(|(id, section)| (id.to_owned(), ListenerOverride::read(section)))
+                .collect(),
+        };
+        root.finish();
+        settings
+    }
+}
+
+impl File {
+    /// The file that `EOS_CONFIG` names, or the default one.
+    pub(crate) fn of(environment: &Environment) -> Self {
+        match environment.get(environment::CONFIG) {
+            Some(path) => File::Named { path: path.into(), by: "`EOS_CONFIG`" },
+            None => File::Default,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
