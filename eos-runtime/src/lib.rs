@@ -3,8 +3,10 @@
 
 extern crate self as eos_runtime;
 
+mod consumer;
 mod error;
 mod extract;
+mod fault;
 mod listener;
 mod record;
 mod settings;

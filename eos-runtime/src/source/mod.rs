@@ -51,6 +51,13 @@ pub(crate) struct Watermarks {
     pub(crate) high: i64,
 }
 
+/// The offset that Kafka has for the group, and whether eos wrote it (or another tool did).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CommittedInKafka {
+    pub(crate) offset: i64,
+    pub(crate) ours: bool,
+}
+
 /// What can go wrong with a request to the source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
@@ -76,7 +83,11 @@ pub(crate) trait Requests: std::fmt::Debug + Send + Sync {
     /// A round trip to the group: do we still hold it? Commits `offset` as it asks, if that is not negative.
     fn confirm(&self, lease: LeaseId, offset: i64, reply: oneshot::Sender<Result<bool, SourceError>>);
     /// The offset that the group has committed in Kafka, for the warning that it differs.
-    fn committed(&self, lease: LeaseId, reply: oneshot::Sender<Result<Option<i64>, SourceError>>);
+    fn committed(
+        &self,
+        lease: LeaseId,
+        reply: oneshot::Sender<Result<Option<CommittedInKafka>, SourceError>>,
+    );
     /// The worker has room again.
     fn wake(&self);
 }
@@ -177,7 +188,7 @@ impl Lease {
     }
 
     /// The group's committed offset in Kafka.
-    pub(crate) async fn committed_in_kafka(&self) -> Result<Option<i64>, SourceError> {
+    pub(crate) async fn committed_in_kafka(&self) -> Result<Option<CommittedInKafka>, SourceError> {
         self.ask(|reply| self.requests.committed(self.id(), reply)).await
     }
 

@@ -184,6 +184,14 @@ impl<D: Dialect> Rest<D> {
         }
     }
 
+    /// What is counted on.
+    pub(crate) fn hold(&self) -> &Hold<D::Locator> {
+        match self {
+            Rest::Session(idle) => &idle.hold,
+            Rest::Hold(hold) => hold,
+        }
+    }
+
     /// The hold; the connection goes back to the pool.
     pub(crate) async fn into_hold(self) -> Hold<D::Locator> {
         match self {

@@ -1,0 +1,53 @@
+//! Running a handler so that nothing it does ends the process: panics and overruns become failures.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::failure::Failure;
+use crate::error::HandlerError;
+
+/// Runs a handler's future to its end or to its deadline. One that is ready at its first poll costs no timer.
+pub(super) async fn invoke<F>(handler: F, deadline: Duration) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), HandlerError>> + Unpin,
+{
+    let mut handler = AssertUnwindSafe(handler).catch_unwind();
+    let first = std::future::poll_fn(|context| Poll::Ready(handler.poll_unpin(context))).await;
+    let outcome = match first {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => match tokio::time::timeout(deadline, handler).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => return Err(Failure::Overran(deadline)),
+        },
+    };
+    match outcome {
+        Ok(result) => Ok(result?),
+        Err(panic) => Err(Failure::Panicked(panic_text(&*panic))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_and_an_overrun_names_the_deadline() {
+        let panics = Box::pin(async { panic!("no such tenant") });
+        let failure = invoke(panics, Duration::from_secs(1)).await.expect_err("it panicked");
+        assert!(failure.to_string().contains("no such tenant"));
+
+        let sleeps = Box::pin(std::future::pending());
+        let failure = invoke(sleeps, Duration::from_millis(5)).await.expect_err("it never ends");
+        assert!(failure.to_string().contains("5ms"), "{failure}");
+    }
+}

@@ -1,0 +1,31 @@
+//! The partition's worker: takes records in order and brings each through its attempt.
+//!
+//! It speaks to a [`Lease`](crate::source::Lease) and to a [`Store`](crate::store::Store), and knows neither Kafka
+//! nor SQL. One tokio task runs per assigned partition; whoever handed out the lease joins it.
+//!
+//! ```text
+//! lease → take the partition → is it our log? → seek → claim → handle → commit → (next) …
+//!            ↑                                            │ not ours │ in doubt
+//!            └────────────────────────────────────────────┴──────────┘
+//! ```
+
+mod failure;
+mod invoke;
+mod log_identity;
+mod message_id;
+mod owner;
+mod plain;
+mod queue;
+mod retry;
+mod seats;
+mod transactional;
+mod vigil;
+mod work;
+
+pub(crate) use failure::{Chain, Classify, Rule};
+pub(crate) use plain::run as run_plain;
+pub(crate) use retry::RetryPolicy;
+pub(crate) use seats::Seats;
+pub(crate) use transactional::{Bound, run as run_transactional};
+pub(crate) use vigil::Vigil;
+pub(crate) use work::{Counts, OnGap, Start, Work};

@@ -1,0 +1,176 @@
+//! Becoming a partition's owner: take it in the database, ask the group, compare the log.
+//!
+//! The order matters. The take fences whoever had the partition before. Only then the group is asked whether the
+//! partition is still ours: a process that slept between its assignment and its take would otherwise take it from
+//! the one that really has it, and run handlers. If the group says no, nothing runs here, and the one that was
+//! fenced by mistake asks the group in its turn and takes its partition again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::failure::Chain;
+use super::log_identity::{StartAt, WrongLog, start_at};
+use super::queue::Queue;
+use super::work::{Start, Work};
+use crate::error::BoxError;
+use crate::fault;
+use crate::source::{Lease, SourceError};
+use crate::store::{Dialect, Hold, PartitionKey, Store};
+
+/// A partition that is ours, positioned at the record to go on with.
+pub(super) struct Owned<L> {
+    pub(super) hold: Hold<L>,
+    pub(super) start: StartAt,
+}
+
+/// Why there is nothing to work on.
+pub(super) enum Halt {
+    /// The partition was revoked, or the process stops.
+    Revoked,
+    /// A person must look.
+    Stop(BoxError),
+}
+
+/// Takes the partition, trying until it is ours, revoked, or a wrong log stops it.
+///
+/// # Cancel safety
+/// A take that was on its way may still happen; it fences an owner that then asks the group and takes it back.
+pub(super) async fn take<D: Dialect>(
+    work: &Work,
+    store: &Store<D>,
+    queue: &mut Queue,
+) -> Result<Owned<D::Locator>, Halt> {
+    let revoked = queue.lease.revoked.clone();
+    let mut trouble = Trouble::default();
+    loop {
+        let taken = tokio::select! {
+            biased;
+            () = revoked.cancelled() => return Err(Halt::Revoked),
+            taken = try_take(work, store, queue) => taken,
+        };
+        match taken {
+            Ok(Some(owned)) => {
+                trouble.over(work, &queue.lease, "the partition was taken");
+                return Ok(owned);
+            }
+            Ok(None) => tracing::debug!(
+                listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
+                "the group did not confirm that the partition is ours; asking again"
+            ),
+            Err(TakeFailed::WrongLog(wrong)) => return Err(Halt::Stop(wrong.into())),
+            Err(TakeFailed::Source(SourceError::Revoked)) => return Err(Halt::Revoked),
+            Err(TakeFailed::Source(error)) => {
+                trouble.say(work, &queue.lease, "could not take the partition", &error)
+            }
+            Err(TakeFailed::Store(error)) => {
+                trouble.say(work, &queue.lease, "could not take the partition", &error)
+            }
+        }
+        let wait = work.retry.wait(trouble.failures.max(1));
+        tokio::select! {
+            biased;
+            () = revoked.cancelled() => return Err(Halt::Revoked),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+enum TakeFailed {
+    WrongLog(WrongLog),
+    Source(SourceError),
+    Store(sqlx::Error),
+}
+
+/// One try; `None` when the group did not confirm.
+async fn try_take<D: Dialect>(
+    work: &Work,
+    store: &Store<D>,
+    queue: &mut Queue,
+) -> Result<Option<Owned<D::Locator>>, TakeFailed> {
+    let lease = &queue.lease;
+    let key = PartitionKey {
+        group: Arc::clone(&work.group),
+        topic: Arc::clone(&lease.topic),
+        partition: lease.partition,
+    };
+    let mut log = lease.watermarks().await.map_err(TakeFailed::Source)?;
+    let known = D::known_partitions(store, &key.group, &key.topic).await.map_err(TakeFailed::Store)?;
+    // A partition that was added to a topic we know is read from its beginning, whatever a new group would do.
+    let start = match work.start {
+        Start::Latest if known.is_empty() => log.high,
+        Start::Latest | Start::Earliest => log.low,
+    };
+    let in_kafka = lease.committed_in_kafka().await.map_err(TakeFailed::Source)?;
+
+    fault::point("before_take");
+    let hold = D::take(store, &key, start, work.cluster.as_deref(), work.options())
+        .await
+        .map_err(TakeFailed::Store)?;
+    fault::point("after_take");
+    if !lease.confirm(hold.next_offset).await.map_err(TakeFailed::Source)? {
+        return Ok(None);
+    }
+    if hold.next_offset > log.high {
+        // The earlier owner may have moved on since we looked.
+        log = lease.watermarks().await.map_err(TakeFailed::Source)?;
+    }
+    let start = start_at(work, &hold, log).map_err(TakeFailed::WrongLog)?;
+    warn_if_moved(work, &hold, in_kafka);
+    queue.seek(start.offset).await.map_err(TakeFailed::Source)?;
+    tracing::info!(
+        listener = %work.id, topic = %key.topic, partition = key.partition, group = %key.group,
+        position = hold.next_offset, epoch = hold.epoch, "took the partition"
+    );
+    Ok(Some(Owned { hold, start }))
+}
+
+/// Kafka's committed offset only follows ours; one that another tool set is named, and not followed.
+fn warn_if_moved<L>(work: &Work, hold: &Hold<L>, in_kafka: Option<crate::source::CommittedInKafka>) {
+    let Some(in_kafka) = in_kafka.filter(|kafka| !kafka.ours && kafka.offset != hold.next_offset) else {
+        return;
+    };
+    tracing::warn!(
+        listener = %work.id, partition = %hold.key, position = hold.next_offset, in_kafka = in_kafka.offset,
+        "Kafka's committed offset was set by another tool and is not followed: the position in the database decides. \
+         To move it, stop the group and set `next_offset` (and `last_offset` to null) in `eos_position`"
+    );
+}
+
+/// A trouble that lasts: said when it begins, now and then while it lasts, and when it is over.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    pub(super) failures: u32,
+    said_at: Option<Instant>,
+}
+
+impl Trouble {
+    const SAY_AGAIN: Duration = Duration::from_secs(30);
+
+    pub(super) fn say(
+        &mut self,
+        work: &Work,
+        lease: &Lease,
+        what: &str,
+        error: &(dyn std::error::Error + 'static),
+    ) {
+        self.failures += 1;
+        if self.said_at.is_some_and(|at| at.elapsed() < Self::SAY_AGAIN) {
+            return;
+        }
+        self.said_at = Some(Instant::now());
+        tracing::warn!(
+            listener = %work.id, topic = %lease.topic, partition = lease.partition, failures = self.failures,
+            error = %Chain(error), "{what}; still trying"
+        );
+    }
+
+    pub(super) fn over(&mut self, work: &Work, lease: &Lease, what: &str) {
+        if self.said_at.take().is_some() {
+            tracing::info!(
+                listener = %work.id, topic = %lease.topic, partition = lease.partition, failures = self.failures,
+                "{what}, after trouble"
+            );
+        }
+        self.failures = 0;
+    }
+}

@@ -1,0 +1,120 @@
+//! A plain listener's partition: at least once. The offset is stored after the body returned Ok.
+
+use std::sync::Arc;
+
+use super::failure::{Chain, Next};
+use super::invoke::invoke;
+use super::owner::{Halt, Trouble};
+use super::queue::Queue;
+use super::transactional::stopped;
+use super::work::{Counts, Start, Work};
+use crate::error::BoxError;
+use crate::listener::spec::PlainHandler;
+use crate::record::Record;
+use crate::source::{Lease, SourceError};
+
+/// Works on a lease until it is revoked.
+pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
+    let mut queue = Queue::new(lease);
+    let halt = match begin(&work, &mut queue).await {
+        Ok(()) => until_halt(&work, &mut queue, handler).await,
+        Err(halted) => halted,
+    };
+    if let (Halt::Stop(why), offset) = halt {
+        stopped(&work, &queue.lease, offset, &*why).await;
+    }
+}
+
+type Halted = (Halt, Option<i64>);
+
+/// Starts reading where the group committed, or where a new group starts.
+async fn begin(work: &Work, queue: &mut Queue) -> Result<(), Halted> {
+    let revoked = queue.lease.revoked.clone();
+    let mut trouble = Trouble::default();
+    loop {
+        let began = tokio::select! {
+            biased;
+            () = revoked.cancelled() => return Err((Halt::Revoked, None)),
+            began = try_begin(work, queue) => began,
+        };
+        match began {
+            Ok(()) => return Ok(()),
+            Err(SourceError::Revoked) => return Err((Halt::Revoked, None)),
+            Err(error) => trouble.say(work, &queue.lease, "could not find out where to start", &error),
+        }
+        tokio::select! {
+            biased;
+            () = revoked.cancelled() => return Err((Halt::Revoked, None)),
+            () = tokio::time::sleep(work.retry.wait(trouble.failures)) => {}
+        }
+    }
+}
+
+async fn try_begin(work: &Work, queue: &mut Queue) -> Result<(), SourceError> {
+    let committed = queue.lease.committed_in_kafka().await?;
+    let log = queue.lease.watermarks().await?;
+    let offset = match (committed, work.start) {
+        // A position outside the log means that retention or a new topic overran it: the oldest there is.
+        (Some(committed), _) if committed.offset < log.low || committed.offset > log.high => {
+            tracing::warn!(
+                listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
+                committed = committed.offset, low = log.low, high = log.high,
+                "the group's committed offset lies outside the log; starting at the oldest record"
+            );
+            log.low
+        }
+        (Some(committed), _) => committed.offset,
+        (None, Start::Earliest) => log.low,
+        (None, Start::Latest) => log.high,
+    };
+    queue.seek(offset).await
+}
+
+async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Halted {
+    let revoked = queue.lease.revoked.clone();
+    loop {
+        let record = match queue.try_next() {
+            Some(record) => record,
+            None => tokio::select! {
+                biased;
+                () = revoked.cancelled() => return (Halt::Revoked, None),
+                record = queue.next() => match record {
+                    Some(record) => record,
+                    None => return (Halt::Revoked, None),
+                },
+            },
+        };
+        if revoked.is_cancelled() {
+            return (Halt::Revoked, None);
+        }
+        if let Err(halt) = handle(work, queue, handler, &record).await {
+            return (halt, Some(record.offset()));
+        }
+        queue.lease.committed(record.offset() + 1);
+        Counts::add(&work.counts.applied);
+    }
+}
+
+/// Handles one record, trying until it is done.
+async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Record) -> Result<(), Halt> {
+    let mut attempt = 1;
+    loop {
+        let delivery = work.delivery(record, attempt);
+        let Err(failure) = invoke(handler(&delivery), work.deadline).await else { return Ok(()) };
+        Counts::add(&work.counts.failed);
+        if failure.next_plain(&work.classify) == Next::Stop {
+            return Err(Halt::Stop(BoxError::from(failure)));
+        }
+        let wait = work.retry.wait(attempt);
+        tracing::warn!(
+            listener = %work.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
+            attempt, error = %Chain(&failure), "the handler failed; the partition waits and tries again in {wait:.1?}"
+        );
+        tokio::select! {
+            biased;
+            () = queue.lease.revoked.cancelled() => return Err(Halt::Revoked),
+            () = tokio::time::sleep(wait) => {}
+        }
+        attempt += 1;
+    }
+}

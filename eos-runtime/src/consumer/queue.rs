@@ -1,0 +1,65 @@
+//! The records of one partition in the worker's hands: the rest of a chunk, then what the lease has queued.
+
+use std::vec;
+
+use crate::record::Record;
+use crate::source::{Lease, SourceError};
+
+/// A lease read record by record.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) lease: Lease,
+    chunk: vec::IntoIter<Record>,
+    /// A record that was taken out to be claimed with the commit of the one before it, and was not.
+    returned: Option<Record>,
+}
+
+impl Queue {
+    pub(super) fn new(lease: Lease) -> Self {
+        Queue { lease, chunk: Vec::new().into_iter(), returned: None }
+    }
+
+    /// Starts again at `offset`.
+    pub(super) async fn seek(&mut self, offset: i64) -> Result<(), SourceError> {
+        self.chunk = Vec::new().into_iter();
+        self.returned = None;
+        self.lease.seek(offset).await
+    }
+
+    /// The next record, if one is queued already.
+    pub(super) fn try_next(&mut self) -> Option<Record> {
+        if let Some(record) = self.returned.take().or_else(|| self.chunk.next()) {
+            return Some(record);
+        }
+        let chunk = self.lease.try_next()?;
+        self.open(chunk)
+    }
+
+    /// The next record; `None` once the source is gone.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a record is either returned or still queued.
+    pub(super) async fn next(&mut self) -> Option<Record> {
+        loop {
+            if let Some(record) = self.try_next() {
+                return Some(record);
+            }
+            let chunk = self.lease.next().await?;
+            if let Some(record) = self.open(chunk) {
+                return Some(record);
+            }
+        }
+    }
+
+    /// Puts a record back in front.
+    pub(super) fn give_back(&mut self, record: Record) {
+        debug_assert!(self.returned.is_none(), "one record is looked ahead, never two");
+        self.returned = Some(record);
+    }
+
+    fn open(&mut self, chunk: Vec<Record>) -> Option<Record> {
+        self.lease.taken(chunk.len());
+        self.chunk = chunk.into_iter();
+        self.chunk.next()
+    }
+}

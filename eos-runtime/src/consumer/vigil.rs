@@ -1,0 +1,120 @@
+//! Watching over what idle owners hold: one query every few seconds compares token and position with the rows.
+//!
+//! An owner that waits at the end of its log would otherwise never notice that the database came back without its
+//! tail, or that another took the partition: it has nothing to claim. Busy owners are left out, since their next
+//! claim looks anyway. A mismatch only wakes the worker, which then looks for itself.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::store::{Dialect, PartitionKey, Standing, Store};
+
+/// The holds of this process in one database.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vigil {
+    watched: Arc<Mutex<HashMap<u64, Arc<Watched>>>>,
+    next: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    key: PartitionKey,
+    token: Uuid,
+    position: AtomicI64,
+    busy: AtomicBool,
+    suspect: Notify,
+}
+
+/// A worker's end: says what it counts on, and hears when the database says otherwise.
+#[derive(Debug)]
+pub(super) struct Watch {
+    vigil: Vigil,
+    number: u64,
+    watched: Arc<Watched>,
+}
+
+impl Vigil {
+    /// Watches a hold until the [`Watch`] is dropped.
+    pub(super) fn watch(&self, key: &PartitionKey, token: Uuid, position: i64) -> Watch {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let watched = Arc::new(Watched {
+            key: key.clone(),
+            token,
+            position: AtomicI64::new(position),
+            busy: AtomicBool::new(false),
+            suspect: Notify::new(),
+        });
+        self.lock().insert(number, Arc::clone(&watched));
+        Watch { vigil: self.clone(), number, watched }
+    }
+
+    /// Compares for ever, every `every`; dropped when the process stops.
+    pub(crate) async fn keep<D: Dialect>(self, store: Arc<Store<D>>, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.compare(&store).await;
+        }
+    }
+
+    async fn compare<D: Dialect>(&self, store: &Store<D>) {
+        let idle: Vec<(Arc<Watched>, i64)> = self
+            .lock()
+            .values()
+            .filter(|watched| !watched.busy.load(Ordering::Acquire))
+            .map(|watched| (Arc::clone(watched), watched.position.load(Ordering::Acquire)))
+            .collect();
+        if idle.is_empty() {
+            return;
+        }
+        let holds: Vec<_> = idle.iter().map(|(watched, _)| (watched.key.clone(), watched.token)).collect();
+        let standings = match D::standings(store, &holds).await {
+            Ok(standings) => standings,
+            Err(error) => {
+                tracing::debug!(%error, "positions could not be compared with the database; again soon");
+                return;
+            }
+        };
+        for ((watched, position), standing) in idle.iter().zip(standings) {
+            let unchanged = !watched.busy.load(Ordering::Acquire)
+                && watched.position.load(Ordering::Acquire) == *position;
+            if unchanged && standing != (Standing::Ours { next_offset: *position }) {
+                watched.suspect.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Watched>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// An attempt begins; the next claim looks for itself.
+    pub(super) fn busy(&self) {
+        self.watched.busy.store(true, Ordering::Release);
+    }
+
+    /// Nothing is in flight; the row should say this.
+    pub(super) fn idle_at(&self, position: i64) {
+        self.watched.position.store(position, Ordering::Release);
+        self.watched.busy.store(false, Ordering::Release);
+    }
+
+    /// Completes when the database said otherwise.
+    pub(super) async fn suspect(&self) {
+        self.watched.suspect.notified().await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.vigil.lock().remove(&self.number);
+    }
+}

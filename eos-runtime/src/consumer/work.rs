@@ -1,0 +1,82 @@
+//! What the workers of one listener share: its settings, resolved, and what they count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::failure::Classify;
+use super::retry::RetryPolicy;
+use crate::extract::{Delivery, States};
+use crate::listener::spec::{Dedupe, Isolation};
+use crate::record::Record;
+use crate::store::StoreOptions;
+
+/// A listener as its workers see it; read-only but for the counts.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) id: Arc<str>,
+    pub(crate) group: Arc<str>,
+    pub(crate) deadline: Duration,
+    pub(crate) isolation: Isolation,
+    pub(crate) dedupe: Dedupe,
+    pub(crate) states: States,
+    /// Headers that may carry the message id; the first present wins.
+    pub(crate) id_headers: Arc<[String]>,
+    pub(crate) classify: Classify,
+    pub(crate) retry: RetryPolicy,
+    /// How often a stopped partition says so again.
+    pub(crate) stopped_log_every: Duration,
+    pub(crate) start: Start,
+    pub(crate) on_gap: OnGap,
+    /// The Kafka cluster that we are connected to, where it says so.
+    pub(crate) cluster: Option<Arc<str>>,
+    pub(crate) counts: Counts,
+}
+
+/// Where a group that has never read a topic begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With the oldest record there is.
+    Earliest,
+    /// With what comes after the group's first start.
+    Latest,
+}
+
+/// What to do where the log no longer has the next record: retention was faster than we.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnGap {
+    /// Stop the partition; a person decides.
+    Stop,
+    /// Go on with the oldest record there is, and say what was lost.
+    Continue,
+}
+
+/// What a listener's workers have done since the process started.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Records whose handler ran and whose effects are committed.
+    pub(crate) applied: AtomicU64,
+    /// Records whose message id had been processed before.
+    pub(crate) duplicates: AtomicU64,
+    /// Attempts that failed.
+    pub(crate) failed: AtomicU64,
+    /// Records without a message id, deduped by position alone.
+    pub(crate) without_id: AtomicU64,
+}
+
+impl Work {
+    pub(crate) fn options(&self) -> StoreOptions {
+        StoreOptions { isolation: self.isolation, deadline: self.deadline }
+    }
+
+    pub(crate) fn delivery<'a>(&'a self, record: &'a Record, attempt: u32) -> Delivery<'a> {
+        Delivery { record, attempt, states: &self.states, id_headers: &self.id_headers }
+    }
+}
+
+impl Counts {
+    /// Adds one.
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
