@@ -1,0 +1,278 @@
+//! Prints the model, and looks at nothing else.
+//!
+//! Names of ours are spanned at the macro (`mixed_site`), so that they cannot meet the user's; each of the user's
+//! types keeps its own span, so that rustc points at it when a bound does not hold.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, LitStr};
+
+use super::model::{Dedupe, Id, Isolation, Listener, Mode, Parameter};
+
+/// What stands beside the user's function: a record that start-up finds.
+pub(crate) fn registration(listener: &Listener) -> TokenStream {
+    let eos = eos();
+    let record = record(listener);
+    quote_spanned! {ours()=>
+        #[allow(deprecated, reason = "the record is not what calls a deprecated listener")]
+        const _: () = { #eos::submit! { #record } };
+    }
+}
+
+fn record(listener: &Listener) -> TokenStream {
+    let eos = eos();
+    let id = id(&listener.id, &listener.function);
+    let topics = &listener.topics;
+    let group = option(listener.group.as_ref());
+    let deadline = listener.deadline_ms;
+    let concurrency = listener.concurrency;
+    let mode = mode(&listener.mode);
+    let needs = listener.parameters.iter().map(needs);
+    let body = body(listener);
+    quote_spanned! {ours()=>
+        #eos::ListenerSpec {
+            id: #id,
+            file: ::core::file!(),
+            line: ::core::line!(),
+            topics: &[#(#topics),*],
+            group: #group,
+            deadline: #eos::Duration::from_millis(#deadline),
+            concurrency: #concurrency,
+            mode: #mode,
+            needs: |__needs| { #(#needs)* },
+            body: || #body,
+        }
+    }
+}
+
+fn id(id: &Id, function: &Ident) -> TokenStream {
+    match id {
+        Id::Given(text) => text.to_token_stream(),
+        Id::Path => {
+            let name = format!("::{}", syn::ext::IdentExt::unraw(function));
+            quote_spanned!(ours()=> ::core::concat!(::core::module_path!(), #name))
+        }
+    }
+}
+
+fn mode(mode: &Mode) -> TokenStream {
+    let eos = eos();
+    match mode {
+        Mode::Plain => quote_spanned!(ours()=> #eos::Mode::Plain),
+        Mode::Transactional { isolation, dedupe, database, transaction: _ } => {
+            let isolation = match isolation {
+                Isolation::ReadCommitted => format_ident!("ReadCommitted"),
+                Isolation::RepeatableRead => format_ident!("RepeatableRead"),
+                Isolation::Serializable => format_ident!("Serializable"),
+            };
+            let dedupe = match dedupe {
+                Dedupe::MessageId => format_ident!("MessageId"),
+                Dedupe::Position => format_ident!("Position"),
+            };
+            let database = option(database.as_ref());
+            quote_spanned! {ours()=>
+                #eos::Mode::Transactional(#eos::Transactional {
+                    isolation: #eos::Isolation::#isolation,
+                    dedupe: #eos::Dedupe::#dedupe,
+                    database: #database,
+                })
+            }
+        }
+    }
+}
+
+/// What a parameter asks of the application.
+fn needs(parameter: &Parameter) -> TokenStream {
+    let eos = eos();
+    match parameter {
+        Parameter::Transaction | Parameter::Reference(_) => TokenStream::new(),
+        Parameter::Value(ty) => quote_spanned!(at(ty)=> <#ty as #eos::FromRecord>::needs(__needs);),
+    }
+}
+
+/// The function behind one signature.
+fn body(listener: &Listener) -> TokenStream {
+    let eos = eos();
+    let handler = handler(listener);
+    match &listener.mode {
+        Mode::Plain => quote_spanned!(ours()=> #eos::Body::Plain(|__delivery| #handler)),
+        Mode::Transactional { transaction, .. } => quote_spanned! {at(transaction)=>
+            <#transaction as #eos::TransactionParam>::body(|__tx, __delivery| #handler)
+        },
+    }
+}
+
+/// Takes the parameters out of the record in their order, then calls.
+fn handler(listener: &Listener) -> TokenStream {
+    let eos = eos();
+    let mut takes = TokenStream::new();
+    let mut call = Vec::new();
+    for (index, parameter) in listener.parameters.iter().enumerate() {
+        let name = format_ident!("__{index}", span = ours());
+        let take = match parameter {
+            Parameter::Transaction => {
+                call.push(Ident::new("__tx", ours()));
+                continue;
+            }
+            Parameter::Reference(ty) => quote_spanned! {at(ty)=>
+                <#ty as #eos::RefFromRecord>::ref_from_record(__delivery)
+            },
+            Parameter::Value(ty) => quote_spanned! {at(ty)=>
+                <#ty as #eos::FromRecord>::from_record(__delivery)?
+            },
+        };
+        takes.extend(quote_spanned!(ours()=> let #name = #take;));
+        call.push(name);
+    }
+    let function = &listener.function;
+    let returns = &listener.returns;
+    let outcome = quote_spanned! {at(returns)=>
+        <#returns as #eos::IntoOutcome>::into_outcome(#function(#(#call),*).await)
+    };
+    quote_spanned!(at(function)=> ::std::boxed::Box::pin(async move { #takes #outcome }))
+}
+
+fn option(text: Option<&LitStr>) -> TokenStream {
+    match text {
+        Some(text) => quote_spanned!(ours()=> ::core::option::Option::Some(#text)),
+        None => quote_spanned!(ours()=> ::core::option::Option::None),
+    }
+}
+
+/// Everything that generated code may name.
+fn eos() -> TokenStream {
+    quote_spanned!(ours()=> ::eos_runtime::__private)
+}
+
+/// Where the user's words are, with names that stay ours.
+fn at(words: &impl Spanned) -> Span {
+    words.span().resolved_at(ours())
+}
+
+fn ours() -> Span {
+    Span::mixed_site()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use quote::quote;
+
+    use super::*;
+    use crate::listener::listener;
+
+    /// Names are shown without their path, which is always the same.
+    fn printed(arguments: TokenStream, function: TokenStream, expected: &Expect) {
+        let listener = listener(arguments, function).expect("a listener without mistakes");
+        let record = record(&listener);
+        let text = quote!(const RECORD: ListenerSpec = #record;).to_string();
+        let text = text.replace(&eos().to_string(), "").replace(":: core :: option ::", "");
+        let file = syn::parse_str(&text).expect("an expression");
+        expected.assert_eq(&prettyplease::unparse(&file));
+    }
+
+    #[test]
+    fn a_plain_listener() {
+        let function = quote!(
+            async fn on_order(record: &Record, id: Option<MessageId>) -> HandlerResult {
+                Ok(())
+            }
+        );
+        printed(
+            quote!(topic = "event.order"),
+            function,
+            &expect![[r#"
+                const RECORD: ListenerSpec = ::ListenerSpec {
+                    id: ::core::concat!(::core::module_path!(), "::on_order"),
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    topics: &["event.order"],
+                    group: Option::None,
+                    deadline: ::Duration::from_millis(30000u64),
+                    concurrency: 1u16,
+                    mode: ::Mode::Plain,
+                    needs: |__needs| {
+                        <Option<MessageId> as ::FromRecord>::needs(__needs);
+                    },
+                    body: || ::Body::Plain(|__delivery| ::std::boxed::Box::pin(async move {
+                        let __0 = <Record as ::RefFromRecord>::ref_from_record(__delivery);
+                        let __1 = <Option<MessageId> as ::FromRecord>::from_record(__delivery)?;
+                        <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__0, __1).await)
+                    })),
+                };
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_transactional_listener() {
+        let function = quote! {
+            async fn on_order(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult { Ok(()) }
+        };
+        printed(
+            quote!(topic = "event.order", transactional),
+            function,
+            &expect![[r#"
+                const RECORD: ListenerSpec = ::ListenerSpec {
+                    id: ::core::concat!(::core::module_path!(), "::on_order"),
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    topics: &["event.order"],
+                    group: Option::None,
+                    deadline: ::Duration::from_millis(30000u64),
+                    concurrency: 1u16,
+                    mode: ::Mode::Transactional(::Transactional {
+                        isolation: ::Isolation::ReadCommitted,
+                        dedupe: ::Dedupe::MessageId,
+                        database: Option::None,
+                    }),
+                    needs: |__needs| {
+                        <Json<OrderPlaced> as ::FromRecord>::needs(__needs);
+                    },
+                    body: || <PgTx as ::TransactionParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                        let __1 = <Json<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
+                        <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__tx, __1).await)
+                    })),
+                };
+            "#]],
+        );
+    }
+
+    #[test]
+    fn every_argument_and_several_topics() {
+        let arguments = quote! {
+            topics = ["event.order", "event.${tenant}.payment"], group = "billing", id = "orders", deadline = "5s",
+            concurrency = 4, transactional(isolation = "serializable", dedupe = "position", database = "main")
+        };
+        let function = quote!(
+            async fn on_order(db: &mut Db) -> anyhow::Result<()> {
+                Ok(())
+            }
+        );
+        printed(
+            arguments,
+            function,
+            &expect![[r#"
+                const RECORD: ListenerSpec = ::ListenerSpec {
+                    id: "orders",
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    topics: &["event.order", "event.${tenant}.payment"],
+                    group: Option::Some("billing"),
+                    deadline: ::Duration::from_millis(5000u64),
+                    concurrency: 4u16,
+                    mode: ::Mode::Transactional(::Transactional {
+                        isolation: ::Isolation::Serializable,
+                        dedupe: ::Dedupe::Position,
+                        database: Option::Some("main"),
+                    }),
+                    needs: |__needs| {},
+                    body: || <Db as ::TransactionParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                        <anyhow::Result<()> as ::IntoOutcome>::into_outcome(on_order(__tx).await)
+                    })),
+                };
+            "#]],
+        );
+    }
+}

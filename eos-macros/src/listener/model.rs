@@ -1,0 +1,140 @@
+//! What it means: a listener with every question answered, or all the mistakes that stand in its way.
+//!
+//! `words` reads the attribute's arguments, `signature` the function, `text` what is inside quotes; here the two
+//! halves meet, since a transaction is asked for in the attribute and taken as a parameter.
+
+mod signature;
+mod text;
+mod words;
+
+use proc_macro2::{Ident, Span};
+use syn::{LitStr, Signature, Type};
+
+use super::args::Argument;
+use super::mistakes::Mistakes;
+
+/// One listener, ready to be printed.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) function: Ident,
+    pub(crate) id: Id,
+    pub(crate) topics: Vec<LitStr>,
+    pub(crate) group: Option<LitStr>,
+    pub(crate) deadline_ms: u64,
+    pub(crate) concurrency: u16,
+    pub(crate) mode: Mode,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) returns: Type,
+}
+
+/// The name that logs and settings know it by.
+#[derive(Debug)]
+pub(crate) enum Id {
+    /// The function's path.
+    Path,
+    /// `id = "…"`.
+    Given(LitStr),
+}
+
+/// What is promised.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    Plain,
+    Transactional {
+        /// The `T` of the parameter `&mut T`.
+        transaction: Box<Type>,
+        isolation: Isolation,
+        dedupe: Dedupe,
+        database: Option<LitStr>,
+    },
+}
+
+/// `isolation = "…"`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Isolation {
+    #[default]
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+/// `dedupe = "…"`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Dedupe {
+    #[default]
+    MessageId,
+    Position,
+}
+
+/// What the function is called with, in its order.
+#[derive(Debug)]
+pub(crate) enum Parameter {
+    /// `&mut T`, of which there is one at most; its type is in the mode.
+    Transaction,
+    /// `&T`.
+    Reference(Type),
+    /// `T`.
+    Value(Type),
+}
+
+impl Listener {
+    /// Reads both halves to their end, whatever is wrong with the first.
+    pub(crate) fn read(
+        arguments: &[Argument],
+        function: Option<&Signature>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let words = words::Words::read(arguments, mistakes);
+        let shape = signature::Shape::read(function?, mistakes);
+        let mode = mode(words.transactional, shape.transaction, mistakes);
+        Some(Listener {
+            function: shape.name,
+            id: words.id.map_or(Id::Path, Id::Given),
+            topics: words.topics,
+            group: words.group,
+            deadline_ms: words.deadline_ms,
+            concurrency: words.concurrency,
+            mode: mode?,
+            parameters: shape.parameters,
+            returns: shape.returns?,
+        })
+    }
+}
+
+/// Asked for and taken, or neither.
+fn mode(
+    asked: Option<words::Transactional>,
+    taken: Option<signature::Transaction>,
+    mistakes: &mut Mistakes,
+) -> Option<Mode> {
+    match (asked, taken) {
+        (None, None) => Some(Mode::Plain),
+        (Some(asked), Some(taken)) => Some(Mode::Transactional {
+            transaction: Box::new(taken.inner),
+            isolation: asked.isolation,
+            dedupe: asked.dedupe,
+            database: asked.database,
+        }),
+        (Some(asked), None) => {
+            mistakes.at(
+                asked.word,
+                "`transactional` without a transaction; add the parameter `tx: &mut PgTx` (or `&mut MySqlTx`, \
+                 `&mut SqliteTx`) and write through it",
+            );
+            None
+        }
+        (None, Some(taken)) => {
+            mistakes.at(
+                taken.reference,
+                "a transaction without `transactional`; add it to the attribute: \
+                 `#[kafka_listener(…, transactional)]`",
+            );
+            None
+        }
+    }
+}
+
+/// Where the attribute itself stands, for what is missing in it.
+fn attribute() -> Span {
+    Span::call_site()
+}

@@ -1,0 +1,139 @@
+//! The function: an async fn that takes a record apart and returns a `Result`.
+//!
+//! Only its shape is checked. Whether a type can be taken out of a record, or returned, is for rustc to say, at the
+//! type itself.
+
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{FnArg, PatType, ReturnType, Safety, Signature, Type, TypeReference};
+
+use super::Parameter;
+use crate::listener::mistakes::Mistakes;
+
+/// A function's shape.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) name: Ident,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) returns: Option<Type>,
+}
+
+/// The parameter `&mut T`.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) reference: Type,
+    pub(super) inner: Type,
+}
+
+impl Shape {
+    pub(super) fn read(function: &Signature, mistakes: &mut Mistakes) -> Self {
+        qualifiers(function, mistakes);
+        let mut shape = Shape {
+            name: function.ident.clone(),
+            parameters: Vec::new(),
+            transaction: None,
+            returns: returns(function, mistakes),
+        };
+        for input in &function.inputs {
+            match input {
+                FnArg::Receiver(receiver) => mistakes.at(
+                    receiver,
+                    "a listener is a free function and has no `self`; take what it needs as `State<S>`",
+                ),
+                FnArg::Typed(parameter) => shape.parameter(parameter, mistakes),
+            }
+        }
+        if let Some(variadic) = &function.variadic {
+            mistakes.at(variadic, "a listener's parameters are counted; it cannot be variadic");
+        }
+        shape
+    }
+
+    fn parameter(&mut self, parameter: &PatType, mistakes: &mut Mistakes) {
+        for attribute in parameter.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")) {
+            mistakes
+                .at(attribute, "a listener's parameter cannot come and go; put the `cfg` on the function");
+        }
+        let ty = plain(&parameter.ty);
+        if mentions_impl(ty.to_token_stream()) {
+            mistakes.at(ty, "a listener's parameter is a concrete type; name it instead of `impl …`");
+        }
+        let Type::Reference(reference) = ty else {
+            return self.parameters.push(Parameter::Value(ty.clone()));
+        };
+        no_lifetime(reference, mistakes);
+        let inner = plain(&reference.elem).clone();
+        if reference.mutability.is_none() {
+            return self.parameters.push(Parameter::Reference(inner));
+        }
+        if self.transaction.is_some() {
+            return mistakes.at(ty, "a second `&mut` parameter; a listener has one transaction");
+        }
+        self.parameters.push(Parameter::Transaction);
+        self.transaction = Some(Transaction { reference: ty.clone(), inner });
+    }
+}
+
+/// What stands before the name, and the generics behind it.
+fn qualifiers(function: &Signature, mistakes: &mut Mistakes) {
+    match (&function.asyncness, &function.constness) {
+        (None, None) => mistakes.at(function.fn_token, "a listener is async; write `async fn`"),
+        (None, Some(word)) => mistakes.at(word, "a listener is `async`, not `const`; write `async fn`"),
+        (Some(_), None | Some(_)) => {} // of both together rustc itself complains
+    }
+    match &function.safety {
+        Safety::Unsafe(word) => mistakes.at(word, "a listener is called as safe code; take `unsafe` away"),
+        Safety::Safe(word) => mistakes.at(word, "`safe` has no meaning on a listener; take the word away"),
+        Safety::Default => {}
+    }
+    if let Some(abi) = &function.abi {
+        mistakes.at(abi, "a listener has Rust's own ABI; take `extern` away");
+    }
+    if !function.generics.params.is_empty() {
+        mistakes.at(&function.generics, "a listener cannot be generic; eos calls it with one set of types");
+    }
+}
+
+fn returns(function: &Signature, mistakes: &mut Mistakes) -> Option<Type> {
+    const MISSING: &str = "a listener says how it went; write `-> HandlerResult`, and `Ok(())` at the end";
+    match &function.output {
+        ReturnType::Default => {
+            mistakes.at_span(function.paren_token.span.close(), MISSING);
+            None
+        }
+        ReturnType::Type(_, ty) => {
+            let ty = plain(ty);
+            if matches!(ty, Type::Tuple(tuple) if tuple.elems.is_empty()) {
+                mistakes.at(ty, MISSING);
+            }
+            if mentions_impl(ty.to_token_stream()) {
+                mistakes.at(ty, "what a listener returns is a concrete type; name it instead of `impl …`");
+            }
+            Some(ty.clone())
+        }
+    }
+}
+
+/// `'static` is the one lifetime that a function without generics can name, and the one that no record has.
+fn no_lifetime(reference: &TypeReference, mistakes: &mut Mistakes) {
+    if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident == "static") {
+        mistakes.at(lifetime, "what a listener borrows lives for one attempt; take the lifetime away");
+    }
+}
+
+/// The type without parentheses, and without the invisible group around a `macro_rules!` variable.
+fn plain(ty: &Type) -> &Type {
+    if let Type::Group(group) = ty {
+        return plain(&group.elem);
+    }
+    if let Type::Paren(parenthesised) = ty { plain(&parenthesised.elem) } else { ty }
+}
+
+fn mentions_impl(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == "impl",
+        TokenTree::Group(group) => mentions_impl(group.stream()),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
