@@ -88,6 +88,11 @@ pub trait FromRecord: Sized + Send {
 
 /// A parameter that may be absent, so that `Option` of it can be taken: `None` is a tombstone, a record without
 /// key, or one without an id; what is there but does not parse is still a [`Rejection`].
+#[diagnostic::on_unimplemented(
+    message = "`Option<{Self}>` cannot be taken out of a record",
+    label = "`Option` is for what can be absent: `Json<T>`, `Key<T>`, `MessageId`; take anything else without it",
+    note = "implement `eos_runtime::FromRecordOptional` for a type of your own that can be absent"
+)]
 pub trait FromRecordOptional: FromRecord {
     /// Takes it out of the record, where it is there.
     ///
