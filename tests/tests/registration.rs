@@ -1,0 +1,96 @@
+//! What the attribute registers, seen from outside: the files of `ui/pass`, odd but legal, are compiled in here.
+
+#![expect(clippy::unused_async, reason = "handlers that do nothing are async all the same")]
+
+use std::time::Duration;
+
+use eos_runtime::__private::{Body, Dedupe, Isolation, ListenerSpec, Mode, Transactional};
+
+#[path = "../ui/pass/every_argument.rs"]
+mod every_argument;
+#[path = "../ui/pass/made_by_a_macro.rs"]
+mod made_by_a_macro;
+#[path = "../ui/pass/names_of_ours.rs"]
+mod names_of_ours;
+#[path = "../ui/pass/names_of_the_standard_library.rs"]
+mod names_of_the_standard_library;
+#[path = "../ui/pass/nested.rs"]
+mod nested;
+#[path = "../ui/pass/other_attributes.rs"]
+mod other_attributes;
+#[path = "../ui/pass/own_extractor.rs"]
+mod own_extractor;
+#[path = "../ui/pass/parameters_in_any_order.rs"]
+mod parameters_in_any_order;
+#[path = "../ui/pass/results.rs"]
+mod results;
+#[path = "../ui/pass/transaction_alias.rs"]
+mod transaction_alias;
+
+#[test]
+fn a_listener_says_all_that_was_written() {
+    let listener = the_one("every.argument");
+    assert_eq!(listener.topics, ["every.${tenant}.order", "every.payment"]);
+    assert_eq!(listener.group, Some("billing-${tenant:eu}"));
+    assert_eq!(listener.deadline, Duration::from_secs(90));
+    assert_eq!(listener.concurrency, 4);
+    let (isolation, dedupe) = (Isolation::RepeatableRead, Dedupe::Position);
+    assert_eq!(
+        listener.mode,
+        Mode::Transactional(Transactional { isolation, dedupe, database: Some("orders") })
+    );
+    assert!(listener.file.ends_with("every_argument.rs"), "{}", listener.file);
+    assert_eq!(listener.line, 5);
+}
+
+#[test]
+fn what_was_not_written_has_its_default() {
+    let listener = the_one("registration::nested::orders::on_order");
+    assert_eq!((listener.group, listener.concurrency, listener.mode), (None, 1, Mode::Plain));
+    assert_eq!(listener.deadline, Duration::from_secs(30));
+    let (isolation, dedupe) = (Isolation::ReadCommitted, Dedupe::MessageId);
+    let listener = the_one("registration::names_of_ours::tx");
+    assert_eq!(listener.mode, Mode::Transactional(Transactional { isolation, dedupe, database: None }));
+}
+
+#[test]
+fn an_id_is_the_path_that_a_person_would_write() {
+    the_one("registration::nested::orders::inner::on_order");
+    the_one("registration::nested::on_local");
+    the_one("registration::names_of_ours::type");
+    the_one("registration::names_of_the_standard_library::on_order");
+}
+
+#[test]
+fn a_type_decides_which_database_a_transaction_belongs_to() {
+    let body =
+        |name: &str| format!("{:?}", (the_one(&format!("registration::transaction_alias::{name}")).body)());
+    assert_eq!(body("own_name"), "Postgres");
+    assert_eq!(body("through_a_generic_one"), "Postgres");
+    assert_eq!(body("mysql"), "MySql");
+    assert_eq!(body("sqlite"), "Sqlite");
+    assert!(matches!((the_one("registration::own_extractor::on_order").body)(), Body::Plain(_)));
+}
+
+#[test]
+fn what_cfg_leaves_out_is_not_registered() {
+    let topics: Vec<&str> = listeners().flat_map(|listener| listener.topics).copied().collect();
+    assert!(topics.contains(&"attributes.cfg.on"));
+    assert!(!topics.contains(&"attributes.cfg.off"));
+    for listener in ["above", "below", "instrumented", "instrumented_above", "conditional"] {
+        the_one(&format!("registration::other_attributes::{listener}"));
+    }
+}
+
+fn listeners() -> impl Iterator<Item = &'static ListenerSpec> {
+    inventory::iter::<ListenerSpec>.into_iter()
+}
+
+fn the_one(id: &str) -> &'static ListenerSpec {
+    let mut found = listeners().filter(|listener| listener.id == id);
+    let first = found
+        .next()
+        .unwrap_or_else(|| panic!("no `{id}` among {:?}", listeners().map(|l| l.id).collect::<Vec<_>>()));
+    assert!(found.next().is_none(), "`{id}` is registered twice");
+    first
+}

@@ -1,0 +1,16 @@
+//! All that the attribute takes, written out.
+
+use eos_runtime::prelude::*;
+
+#[kafka_listener(
+    topics = ["every.${tenant}.order", "every.payment",],
+    group = "billing-${tenant:eu}",
+    id = "every.argument",
+    deadline = "1m 30s",
+    concurrency = 4,
+    transactional(isolation = "repeatable_read", dedupe = "position", database = "orders",),
+)]
+async fn on_order(tx: &mut PgTx) -> HandlerResult {
+    let _ = tx;
+    Ok(())
+}

@@ -1,0 +1,8 @@
+use eos_runtime::prelude::*;
+
+#[kafka_listener(topic = "event.order")]
+async fn on_order(_: &'static Record) -> HandlerResult {
+    Ok(())
+}
+
+fn main() {}
