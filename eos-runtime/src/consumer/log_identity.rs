@@ -5,8 +5,9 @@
 //! partition whose log does not fit stops, loudly. What this cannot see: a new log under the old name, in the same
 //! cluster, that has grown past the position and whose record before the position is gone (or the same by chance).
 
-use super::work::{OnGap, Work};
+use super::work::Work;
 use crate::record::Record;
+use crate::settings::RetentionGap;
 use crate::source::Watermarks;
 use crate::store::{Hold, LastRecord};
 
@@ -56,8 +57,8 @@ pub(super) fn start_at<L>(work: &Work, hold: &Hold<L>, log: Watermarks) -> Resul
     }
     if position < log.low {
         return match work.on_gap {
-            OnGap::Stop => Err(WrongLog::Gap { position, low: log.low }),
-            OnGap::Continue => {
+            RetentionGap::Stop => Err(WrongLog::Gap { position, low: log.low }),
+            RetentionGap::Continue => {
                 tracing::error!(
                     listener = %work.id, partition = %hold.key, position, low = log.low,
                     "retention deleted records before they were read; going on without them, as the settings say"

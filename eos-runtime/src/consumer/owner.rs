@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use super::failure::Chain;
 use super::log_identity::{StartAt, WrongLog, start_at};
 use super::queue::Queue;
-use super::work::{Start, Work};
+use super::work::Work;
 use crate::error::BoxError;
 use crate::fault;
+use crate::settings::Start;
 use crate::source::{Lease, SourceError};
 use crate::store::{Dialect, Hold, PartitionKey, Store};
 

@@ -7,10 +7,11 @@ use super::invoke::invoke;
 use super::owner::{Halt, Trouble};
 use super::queue::Queue;
 use super::transactional::stopped;
-use super::work::{Counts, Start, Work};
+use super::work::{Counts, Work};
 use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;
 use crate::record::Record;
+use crate::settings::Start;
 use crate::source::{Lease, SourceError};
 
 /// Works on a lease until it is revoked.

@@ -9,6 +9,7 @@ use super::retry::RetryPolicy;
 use crate::extract::{Delivery, States};
 use crate::listener::spec::{Dedupe, Isolation};
 use crate::record::Record;
+use crate::settings::{RetentionGap, Start};
 use crate::store::StoreOptions;
 
 /// A listener as its workers see it; read-only but for the counts.
@@ -27,28 +28,10 @@ pub(crate) struct Work {
     /// How often a stopped partition says so again.
     pub(crate) stopped_log_every: Duration,
     pub(crate) start: Start,
-    pub(crate) on_gap: OnGap,
+    pub(crate) on_gap: RetentionGap,
     /// The Kafka cluster that we are connected to, where it says so.
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) counts: Counts,
-}
-
-/// Where a group that has never read a topic begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// With the oldest record there is.
-    Earliest,
-    /// With what comes after the group's first start.
-    Latest,
-}
-
-/// What to do where the log no longer has the next record: retention was faster than we.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnGap {
-    /// Stop the partition; a person decides.
-    Stop,
-    /// Go on with the oldest record there is, and say what was lost.
-    Continue,
 }
 
 /// What a listener's workers have done since the process started.
