@@ -1,10 +1,12 @@
 //! What it means: a listener with every question answered, or all the mistakes that stand in its way.
 //!
-//! `words` reads the attribute's arguments, `signature` the function, `text` what is inside quotes; here the two
-//! halves meet, since a transaction is asked for in the attribute and taken as a parameter.
+//! `words` reads the attribute's arguments, `values` what stands behind their `=` and `text` what is inside quotes;
+//! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
+//! a parameter.
 
 mod signature;
 mod text;
+mod values;
 mod words;
 
 use proc_macro2::{Ident, Span};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// What Kafka takes as the longest name of a topic.
 const LONGEST_TOPIC: usize = 249;
+const LONGEST_DEADLINE: Duration = Duration::from_hours(24);
 
 /// A topic's name, as far as it is known.
 pub(super) fn topic(text: &str) -> Result<(), String> {
@@ -56,12 +57,15 @@ pub(super) fn name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A duration of whole milliseconds, at least one.
+/// A duration of whole milliseconds, at least one, a day at most (as in the settings).
 pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("`{text}` is not a duration ({error}); write `30s`, `500ms` or `2m`"))?;
     if duration.is_zero() {
         return Err("a deadline of zero leaves no time to do anything".to_owned());
+    }
+    if duration > LONGEST_DEADLINE {
+        return Err("a deadline is a day at most; an attempt holds its partition that long".to_owned());
     }
     match u64::try_from(duration.as_millis()) {
         Ok(milliseconds) if Duration::from_millis(milliseconds) == duration => Ok(milliseconds),
@@ -187,7 +191,7 @@ mod tests {
     #[test]
     fn a_deadline_is_a_number_of_milliseconds() {
         assert_eq!(milliseconds("1m 30s"), Ok(90_000));
-        for broken in ["", "30", "s", "0s", "10us", "1ms 1us", "5000000000years"] {
+        for broken in ["", "30", "s", "0s", "10us", "1ms 1us", "25h"] {
             assert!(milliseconds(broken).is_err(), "{broken}");
         }
     }
