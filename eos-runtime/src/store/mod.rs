@@ -4,6 +4,8 @@
 //! below; each database implements [`Dialect`], and all of them pass one conformance suite.
 
 mod attempt;
+#[cfg(test)]
+mod conformance;
 mod dialect;
 mod guard;
 mod migrate;

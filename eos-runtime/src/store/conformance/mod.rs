@@ -1,0 +1,99 @@
+//! What every store must do, said once and run against each: the conformance suite.
+//!
+//! A test is a sentence and a function over a [`Harness`], which is one database's way of being set up and disturbed.
+//! [`suite!`] lists the tests, each under the file that keeps its promise. Stores that need a server read its address
+//! from `EOS_TEST_POSTGRES` or `EOS_TEST_MYSQL` (`scripts/services env` prints both) and fail without it.
+
+mod chains;
+mod claims;
+mod doubts;
+mod harness;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod proxy;
+mod strays;
+mod tables;
+mod takes;
+
+/// Every sentence, for one store.
+macro_rules! suite {
+    ($harness:ty) => {
+        suite! { @each $harness;
+            claims {
+                a_fresh_record_moves_the_position_and_fills_the_inbox
+                an_id_seen_before_is_a_duplicate
+                the_same_id_on_another_partition_is_a_duplicate
+                an_id_in_flight_elsewhere_is_waited_for
+                an_id_in_flight_elsewhere_that_rolls_back_is_fresh
+                the_same_id_in_another_group_is_fresh
+                ids_of_any_bytes_are_told_apart
+                without_an_id_the_position_alone_dedupes
+                an_owner_that_was_replaced_is_fenced_before_its_handler
+                a_lost_tail_is_not_jumped_over
+                a_position_set_forward_is_not_claimed_either
+                offsets_may_have_gaps
+                every_isolation_level_claims_handles_and_commits
+                groups_topics_and_case_are_told_apart
+            }
+            takes {
+                the_first_take_makes_the_row_at_the_start_it_was_given
+                a_later_take_keeps_the_position_and_raises_the_epoch
+                the_last_record_and_the_cluster_are_remembered
+                a_take_waits_for_the_attempt_in_flight_and_gets_its_position
+                a_take_gets_the_old_position_when_the_attempt_rolls_back
+                a_healthy_attempt_is_not_ended_by_a_taker
+                a_second_taker_in_the_queue_is_not_ended
+                standings_answer_for_each_hold_in_order
+                a_row_that_is_gone_fences
+                the_partitions_of_a_topic_are_known
+                takes_at_the_same_time_each_get_their_epoch
+            }
+            strays {
+                an_ignored_sql_error_ends_as_the_database_has_it
+                a_stray_commit_is_found_out
+                a_stray_rollback_is_found_out_and_nothing_moves
+                a_stray_rollback_and_begin_is_found_out_and_nothing_moves
+                transaction_statements_are_refused_with_what_to_use
+                a_savepoint_rolls_back_alone
+                a_savepoint_left_open_rolls_back_alone
+                a_handlers_session_settings_do_not_mislead_the_end
+            }
+            chains {
+                a_chain_of_attempts_commits_each
+                a_chained_commit_that_strayed_commits_nothing_more
+                a_deferred_constraint_fails_the_commit_and_not_the_next_claim
+                a_next_claim_that_fails_leaves_the_commit_standing
+                a_next_claim_that_is_not_ours_leaves_the_commit_standing
+                a_chain_finds_duplicates
+                a_connection_given_back_is_clean
+                a_rollback_leaves_nothing_and_the_session_goes_on
+                dropping_an_attempt_rolls_it_back
+                an_attempt_that_is_abandoned_lets_go_of_its_row
+            }
+            doubts {
+                a_commit_that_was_dropped_is_settled_by_taking_again
+            }
+            tables {
+                making_the_tables_twice_changes_nothing
+                checking_says_what_is_missing
+                many_processes_may_make_the_tables_at_once
+                the_sweep_deletes_what_is_old_and_nothing_else
+                the_sweep_comes_to_an_end
+            }
+        }
+    };
+    (@each $harness:ty; $($file:ident { $($test:ident)* })*) => { $(
+        mod $file {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    $crate::store::conformance::harness::with::<$harness, _>(
+                        $crate::store::conformance::$file::$test::<$harness>
+                    ).await;
+                }
+            )*
+        }
+    )* };
+}
+
+#[cfg(feature = "postgres")]
+mod postgres;

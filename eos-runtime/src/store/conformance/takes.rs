@@ -1,0 +1,171 @@
+//! Taking a partition: what it waits for, what it reads, whom it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::harness::*;
+use crate::store::Standing;
+use crate::store::dialect::Dialect;
+
+pub(super) async fn the_first_take_makes_the_row_at_the_start_it_was_given<H: Harness>(h: &H) {
+    let hold = H::D::take(h.store(), &key(3), 40, Some("cluster-1"), options(DEADLINE)).await.expect("taken");
+    assert_eq!((hold.next_offset, hold.epoch, hold.created, hold.last), (40, 1, true, None));
+    assert_eq!(hold.cluster.as_deref(), Some("cluster-1"));
+    assert_eq!(standing(h, &hold).await, Standing::Ours { next_offset: 40 });
+    handle::<H>(session(h, hold).await, at(40)).await.close().await;
+    assert_eq!(position(h).await, 41);
+}
+
+pub(super) async fn a_later_take_keeps_the_position_and_raises_the_epoch<H: Harness>(h: &H) {
+    let first = take(h, 0).await;
+    handle::<H>(session(h, first.clone()).await, at(0)).await.close().await;
+    let second = H::D::take(h.store(), &key(0), 77, None, options(DEADLINE)).await.expect("taken");
+    assert_eq!((second.next_offset, second.epoch, second.created), (1, 2, false));
+    assert_eq!(second.stream, first.stream);
+    assert_ne!(second.token, first.token);
+}
+
+pub(super) async fn the_last_record_and_the_cluster_are_remembered<H: Harness>(h: &H) {
+    let hold = H::D::take(h.store(), &key(0), 0, None, options(DEADLINE)).await.expect("taken");
+    assert_eq!(hold.cluster, None);
+    handle::<H>(session(h, hold).await, at(8)).await.close().await;
+    let hold = H::D::take(h.store(), &key(0), 0, Some("here"), options(DEADLINE)).await.expect("taken");
+    assert_eq!((hold.last, hold.cluster.as_deref()), (Some(record(8)), Some("here")));
+    let hold = H::D::take(h.store(), &key(0), 0, Some("elsewhere"), options(DEADLINE)).await.expect("taken");
+    assert_eq!(
+        hold.cluster.as_deref(),
+        Some("here"),
+        "the log that the position speaks of stays the one it was"
+    );
+}
+
+pub(super) async fn a_take_waits_for_the_attempt_in_flight_and_gets_its_position<H: Harness>(h: &H) {
+    let mut open = fresh(begin(owner(h, 0).await, at(0)).await);
+    effect::<H>(&mut open, 0).await;
+    let other = h.another_store();
+    let taking = tokio::spawn(async move { take_within::<H>(&other, 0, DEADLINE).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!taking.is_finished(), "it waits");
+    let idle = commit(open).await;
+    let hold = taking.await.expect("no panic");
+    assert_eq!((hold.next_offset, hold.epoch), (1, 2));
+    not_ours(begin(idle, at(1)).await).into_hold().await;
+    assert_eq!(effects(h).await, 1);
+}
+
+pub(super) async fn a_take_gets_the_old_position_when_the_attempt_rolls_back<H: Harness>(h: &H) {
+    let mut open = fresh(begin(owner(h, 0).await, at(0)).await);
+    effect::<H>(&mut open, 0).await;
+    let other = h.another_store();
+    let taking = tokio::spawn(async move { take_within::<H>(&other, 0, DEADLINE).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    open.rollback().await.into_hold().await;
+    assert_eq!(taking.await.expect("no panic").next_offset, 0);
+    assert_eq!(effects(h).await, 0);
+}
+
+pub(super) async fn a_healthy_attempt_is_not_ended_by_a_taker<H: Harness>(h: &H) {
+    let deadline = Duration::from_secs(2);
+    let idle = session_with::<H>(h.store(), take(h, 0).await, options(deadline)).await;
+    let mut open = fresh(begin(idle, at(0)).await);
+    let other = h.another_store();
+    let taking = tokio::spawn(async move { take_within::<H>(&other, 0, deadline).await });
+    // The attempt uses nearly all of its time, and works all the while.
+    for n in 0..9 {
+        effect::<H>(&mut open, n).await;
+        tokio::time::sleep(deadline / 10).await;
+    }
+    commit(open).await.close().await;
+    assert_eq!(taking.await.expect("no panic").next_offset, 1);
+    assert_eq!(effects(h).await, 9);
+}
+
+pub(super) async fn a_second_taker_in_the_queue_is_not_ended<H: Harness>(h: &H) {
+    let deadline = Duration::from_millis(500);
+    // The attempt's own deadline is long, the takers' patience short; it works without a pause longer than that.
+    let mut open = fresh(begin(owner(h, 0).await, at(0)).await);
+    let takers: Vec<_> = (0..2)
+        .map(|_| {
+            let other = h.another_store();
+            tokio::spawn(async move { take_within::<H>(&other, 0, deadline).await })
+        })
+        .collect();
+    for n in 0..8 {
+        effect::<H>(&mut open, n).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    commit(open).await.close().await;
+    let mut epochs = vec![];
+    for taker in takers {
+        let hold = taker.await.expect("neither taker was ended");
+        assert_eq!(hold.next_offset, 1);
+        epochs.push(hold.epoch);
+    }
+    epochs.sort_unstable();
+    assert_eq!(epochs, [2, 3]);
+}
+
+pub(super) async fn standings_answer_for_each_hold_in_order<H: Harness>(h: &H) {
+    let first = take(h, 0).await;
+    let second = take(h, 1).await;
+    handle::<H>(session(h, second.clone()).await, at(4)).await.close().await;
+    let stale = take(h, 2).await;
+    take(h, 2).await;
+    let asked = [
+        (stale.key, stale.token),
+        (second.key, second.token),
+        (key(9), Uuid::new_v4()),
+        (first.key, first.token),
+    ];
+    let standings = H::D::standings(h.store(), &asked).await.expect("answered");
+    let ours = |next_offset| Standing::Ours { next_offset };
+    assert_eq!(standings, [Standing::Fenced, ours(5), Standing::Fenced, ours(0)]);
+    assert!(H::D::standings(h.store(), &[]).await.expect("answered").is_empty());
+}
+
+pub(super) async fn a_row_that_is_gone_fences<H: Harness>(h: &H) {
+    let idle = handle::<H>(owner(h, 0).await, at(0)).await;
+    h.outside(&format!("delete from {}eos_position", h.store().schema)).await;
+    let hold = not_ours(begin(idle, at(1)).await).into_hold().await;
+    assert_eq!(standing(h, &hold).await, Standing::Fenced);
+}
+
+pub(super) async fn the_partitions_of_a_topic_are_known<H: Harness>(h: &H) {
+    let known = async || {
+        let mut known = H::D::known_partitions(h.store(), "billing", "event.order").await.expect("answered");
+        known.sort_unstable();
+        known
+    };
+    assert!(known().await.is_empty());
+    for partition in [4, 0, 11] {
+        take(h, partition).await;
+    }
+    assert_eq!(known().await, [0, 4, 11]);
+    let others = H::D::known_partitions(h.store(), "Billing", "event.order").await.expect("answered");
+    assert!(others.is_empty());
+}
+
+pub(super) async fn takes_at_the_same_time_each_get_their_epoch<H: Harness>(h: &H) {
+    let other = h.another_store();
+    let takers: Vec<_> = (0..6)
+        .map(|n| {
+            let store = if n % 2 == 0 { Arc::clone(h.store()) } else { Arc::clone(&other) };
+            tokio::spawn(async move { take_within::<H>(&store, 0, DEADLINE).await })
+        })
+        .collect();
+    let mut holds = vec![];
+    for taker in takers {
+        holds.push(taker.await.expect("no panic"));
+    }
+    holds.sort_by_key(|hold| hold.epoch);
+    assert_eq!(holds.iter().map(|hold| hold.epoch).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(holds.iter().filter(|hold| hold.created).count(), 1);
+    let last = holds.pop().expect("six");
+    assert_eq!(standing(h, &last).await, Standing::Ours { next_offset: 0 });
+    for hold in &holds {
+        assert_eq!(hold.stream, last.stream);
+        assert_eq!(standing(h, hold).await, Standing::Fenced);
+    }
+}
