@@ -2,11 +2,119 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use crate::extract::Rejection;
+use crate::settings::Mistakes;
 
 /// Any error that can be boxed.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// What [`run`](crate::run) returns, and what a `main` that ends with it returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the process ends although nobody asked it to.
+///
+/// Each variant says whose turn it is. Its Debug is what `fn main() -> eos_runtime::Result<()>` prints: the sentence
+/// and each of its causes, a line each.
+///
+/// ```no_run
+/// #[tokio::main]
+/// async fn main() -> eos_runtime::Result<()> {
+///     match eos_runtime::run().await {
+///         Err(eos_runtime::Error::Setup(mistakes)) if mistakes.len() > 1 => {
+///             eprintln!("{} things to mend", mistakes.len());
+///             Err(eos_runtime::Error::Setup(mistakes))
+///         }
+///         other => other,
+///     }
+/// }
+/// ```
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The settings or the set of listeners are wrong; nothing was started. A developer's or an operator's turn.
+    #[error("{0}")]
+    Setup(Mistakes),
+
+    /// A database refuses us: a wrong password, user or name. An operator's turn.
+    #[error("the database `{name}` refuses the connection; check {setting}")]
+    #[non_exhaustive]
+    Database {
+        /// Its name: `default`, or the one under `[databases]`.
+        name: String,
+        /// The setting or the call that gives its address.
+        setting: String,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
+
+    /// The tables of eos cannot be made, or are not what `migrate = "check"` expects. An operator's turn.
+    #[error("the tables of eos in the database `{name}` are not ready")]
+    #[non_exhaustive]
+    Tables {
+        /// The database's name.
+        name: String,
+        /// What is missing, or what the database said.
+        #[source]
+        source: BoxError,
+    },
+
+    /// Kafka refuses us for good: a wrong login, a fenced member, a client that cannot be made. An operator's turn.
+    #[error("Kafka refuses the consumer of group `{group}`; check `[kafka]` of the settings")]
+    #[non_exhaustive]
+    Kafka {
+        /// The consumer's group.
+        group: String,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
+
+    /// The process stopped, but not in order: attempts were still running when the deadline was over. They were
+    /// rolled back, and are done again by whoever takes their partitions. Nobody's turn, unless it is frequent.
+    #[error(
+        "attempts were still running after {}, the `[shutdown] deadline`; they are rolled back and done again elsewhere",
+        humantime::format_duration(*deadline)
+    )]
+    #[non_exhaustive]
+    StopTimedOut {
+        /// The deadline that was over.
+        deadline: Duration,
+    },
+
+    /// The process cannot listen for signals.
+    #[error("the signals that stop the process cannot be listened for")]
+    Signals(#[source] std::io::Error),
+
+    /// A task of eos ended by a panic: a bug of ours, whose message is in the log.
+    #[error("the {task} panicked, which is a bug in eos; please report it with the log")]
+    #[non_exhaustive]
+    Panicked {
+        /// Which task.
+        task: String,
+    },
+}
+
+impl fmt::Debug for Error {
+    /// A chain of sentences, for `main`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.to_string();
+        f.write_str(&said)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let sentence = error.to_string();
+            // Some errors repeat their cause in their own words.
+            if !said.ends_with(&sentence) {
+                write!(f, "\n  because {sentence}")?;
+            }
+            said = sentence;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// What a listener returns.
 pub type HandlerResult = Result<(), HandlerError>;
@@ -134,3 +242,39 @@ again_later!(
     String,
     &'static str,
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Found;
+
+    #[test]
+    fn an_error_from_main_reads_as_a_chain_of_sentences() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the server said: {0}")]
+        struct Said(#[source] std::io::Error);
+
+        let error = Error::Database {
+            name: "default".to_owned(),
+            setting: "`[database] url` (`EOS_DATABASE_URL`)".to_owned(),
+            source: Box::new(Said(std::io::Error::other("no such user"))),
+        };
+        assert_eq!(
+            format!("{error:?}"),
+            "the database `default` refuses the connection; check `[database] url` (`EOS_DATABASE_URL`)\n  \
+             because the server said: no such user"
+        );
+    }
+
+    #[test]
+    fn many_mistakes_are_a_list() {
+        let found = Found::default();
+        found.add("no group");
+        found.add("no brokers");
+        let error = Error::Setup(found.into_mistakes().expect_err("two"));
+        assert_eq!(
+            format!("Error: {error:?}"),
+            "Error: nothing was started: there are 2 mistakes to mend\n  1. no group\n  2. no brokers"
+        );
+    }
+}

@@ -1,8 +1,9 @@
 //! Event-driven services that do not process a message twice.
-#![doc(test(attr(deny(warnings))))]
+#![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 extern crate self as eos_runtime;
 
+mod app;
 mod consumer;
 mod error;
 mod extract;
@@ -16,8 +17,9 @@ mod store;
 #[doc(hidden)]
 pub mod __private;
 
+pub use app::{App, DatabasePool, app, run};
 pub use eos_macros::kafka_listener;
-pub use error::{BoxError, HandlerError, HandlerResult, Verdict};
+pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, Verdict};
 pub use extract::{
     Delivery, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs, RecordMeta, RefFromRecord,
     Rejection, State,

@@ -132,14 +132,11 @@ fn put(root: &mut Table, path: &[String], node: Node, found: &Found) {
     let inner = root
         .entry(key.clone())
         .or_insert_with(|| Node { value: Value::Table(Table::new()), origin: node.origin.clone() });
-    match &mut inner.value {
-        Value::Table(table) => put(table, rest, node, found),
-        other => found.add(format!(
-            "{} sets something below `{key}`, which is {} in {}",
-            node.origin,
-            other.kind(),
-            inner.origin
-        )),
+    if let Value::Table(table) = &mut inner.value {
+        put(table, rest, node, found);
+    } else {
+        let (variable, kind, place) = (&node.origin, inner.value.kind(), &inner.origin);
+        found.add(format!("{variable} sets something below `{key}`, which is {kind} in {place}"));
     }
 }
 

@@ -102,11 +102,10 @@ fn flatten_properties(root: &mut Table) {
 fn flatten(prefix: &str, nested: Table, flat: &mut Table) {
     for (key, node) in nested {
         let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
-        match node.value {
-            Value::Table(inner) => flatten(&name, inner, flat),
-            value => {
-                flat.insert(name, Node { value, origin: node.origin });
-            }
+        if let Value::Table(inner) = node.value {
+            flatten(&name, inner, flat);
+        } else {
+            flat.insert(name, node);
         }
     }
 }

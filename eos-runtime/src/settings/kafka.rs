@@ -66,7 +66,7 @@ impl Kafka {
                 Duration::from_secs(1),
                 Duration::from_millis(10)..=Duration::from_secs(3600),
             ),
-            properties: Properties::read(section.section("properties")),
+            properties: Properties::read(&section.section("properties")),
         };
         section.finish();
         kafka

@@ -20,7 +20,7 @@ impl Properties {
         self.0.get(name).map(String::as_str)
     }
 
-    pub(super) fn read(section: Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>) -> Self {
         let mut properties = Properties::default();
         for (name, node) in section.entries() {
             match node.value.scalar() {

@@ -172,7 +172,7 @@ fn found_text(value: &Value) -> String {
         Value::Integer(number) => format!("`{number}`"),
         Value::Float(number) => format!("`{number}`"),
         Value::Bool(flag) => format!("`{flag}`"),
-        other => other.kind().to_owned(),
+        Value::Text(_) | Value::Date | Value::List(_) | Value::Table(_) => value.kind().to_owned(),
     }
 }
 

@@ -91,9 +91,9 @@ fn a_plain_id_header_is_refused() {
 #[test]
 #[cfg(feature = "postgres")]
 fn database_url_is_used_where_nothing_else_names_a_database() {
-    let url = |settings: &Settings, name: &str| match &settings.databases[name].address {
-        Given::As(address) => address.url.expose().to_owned(),
-        other => panic!("{other:?}"),
+    let url = |settings: &Settings, name: &str| {
+        let Given::As(address) = &settings.databases[name].address else { panic!("{settings:?}") };
+        address.url.expose().to_owned()
     };
     let fallback = ("DATABASE_URL", "postgres://fallback/a");
     assert_eq!(url(&load(LEAST, &[fallback]).expect("ok"), "default"), "postgres://fallback/a");

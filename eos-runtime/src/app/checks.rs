@@ -1,0 +1,51 @@
+//! What can be known about names and sets of listeners before anything is connected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::listener::resolved::Listener;
+use crate::settings::Found;
+
+/// Why Kafka would not take this topic's name.
+/// Source: <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>.
+pub(super) fn topic_objection(topic: &str) -> Option<&'static str> {
+    match topic {
+        "" => Some("it is empty"),
+        "." | ".." => Some("`.` and `..` are no names"),
+        topic if topic.len() > 249 => Some("it has more than 249 characters"),
+        topic if !topic.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c)) => {
+            Some("a topic's name has letters, digits, `.`, `_` and `-` only")
+        }
+        _ => None,
+    }
+}
+
+/// Why this group's name will not do.
+pub(super) fn group_objection(group: &str) -> Option<&'static str> {
+    match group {
+        group if group.trim().is_empty() => Some("it is empty"),
+        group if group.len() > 255 => Some("it has more than 255 bytes"),
+        group if group.contains(char::is_control) => Some("it has control characters"),
+        _ => None,
+    }
+}
+
+/// In one group a topic has one listener.
+pub(super) fn one_listener_a_topic(listeners: &[Listener], found: &Found) {
+    let mut claims: BTreeMap<(&Arc<str>, &Arc<str>), &'static str> = BTreeMap::new();
+    for listener in listeners {
+        for topic in &listener.topics {
+            match claims.insert((&listener.group, topic), listener.id) {
+                Some(other) if other == listener.id => {
+                    found.add(format!("listener `{}` names the topic `{topic}` twice", listener.id));
+                }
+                Some(other) => found.add(format!(
+                    "topic `{topic}` is claimed by `{other}` and `{}` in group `{}`; each would see half of it. \
+                     give one of them `group = \"…\"`",
+                    listener.id, listener.group
+                )),
+                None => {}
+            }
+        }
+    }
+}

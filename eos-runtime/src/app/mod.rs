@@ -1,0 +1,25 @@
+//! The application: what the program gives, checked as a whole with the settings, then run until it is stopped.
+//!
+//! ```text
+//! App (what the program gives) ─┐
+//! Settings (file, environment) ─┼→ Plan (checked, nothing open) → serve → stop in order
+//! inventory (what was linked)  ─┘
+//! ```
+
+mod builder;
+mod checks;
+mod databases;
+mod glob;
+mod plan;
+mod run;
+mod select;
+mod serve;
+mod signals;
+mod target;
+
+pub use builder::{App, app};
+pub use run::run;
+pub use target::DatabasePool;
+
+#[cfg(test)]
+mod tests;

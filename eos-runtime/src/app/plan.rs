@@ -1,0 +1,242 @@
+//! The plan: what will run, with nothing left open. Making it is where every mistake is found; nothing is connected.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::builder::{App, Rule, Shutdown};
+use super::checks;
+use super::databases::{Databases, PlannedDatabase};
+use super::select::Selection;
+use super::target::Target;
+use crate::error::Error;
+use crate::extract::{Needs, States};
+use crate::listener::resolved::{Listener, Promise};
+use crate::listener::spec::{Body, ListenerSpec, Mode};
+use crate::settings::{
+    DatabaseKind, Environment, File, Found, Given, ListenerOverride, Settings, Values, either,
+};
+
+/// What will run.
+pub(crate) struct Plan {
+    pub(crate) settings: Arc<Settings>,
+    /// By id.
+    pub(crate) listeners: Vec<Listener>,
+    /// Those that listeners need, each once; [`DatabaseRef`](crate::listener::resolved::DatabaseRef) counts in here.
+    pub(crate) databases: Vec<PlannedDatabase>,
+    pub(crate) states: States,
+    /// The application's own verdicts, in the order in which they were given.
+    pub(crate) rules: Vec<Rule>,
+    /// Worth a warning, but no mistake.
+    pub(super) remarks: Vec<String>,
+    pub(super) shutdown: Option<Shutdown>,
+}
+
+impl Plan {
+    /// Checks everything that the program, the settings and the linker say, all at once.
+    pub(super) fn make(
+        mut app: App,
+        linked: Vec<&'static ListenerSpec>,
+        environment: &Environment,
+    ) -> Result<Plan, Error> {
+        let found = std::mem::take(&mut app.mistakes);
+        let file = match app.settings.take() {
+            Some(path) => File::Named { path, by: "`.settings_from(…)`" },
+            None => File::of(environment),
+        };
+        let loaded = Settings::load(&file, environment, &found);
+        let settings = loaded.settings;
+        let selection = Selection {
+            patterns: app.listeners.as_deref(),
+            expected: &app.expected,
+            overrides: &settings.listeners,
+        };
+        let specs = selection.choose(linked, &found);
+        let states = app.take_states();
+        let mut making = Making::new(&settings, &loaded.values, &app.pools, &states, &found);
+        let listeners: Vec<Listener> = specs.into_iter().filter_map(|spec| making.listener(spec)).collect();
+        let databases = making.finish();
+        checks::one_listener_a_topic(&listeners, &found);
+        found.into_mistakes().map_err(Error::Setup)?;
+        Ok(Plan {
+            settings: Arc::new(settings),
+            listeners,
+            databases,
+            states,
+            rules: app.rules,
+            remarks: loaded.remarks,
+            shutdown: app.shutdown,
+        })
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("listeners", &self.listeners)
+            .field("databases", &self.databases)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The plan's listeners while they are being resolved, each with its own mistakes.
+struct Making<'a> {
+    settings: &'a Settings,
+    values: &'a Values,
+    states: &'a States,
+    databases: Databases<'a>,
+    found: &'a Found,
+    /// Listeners without a group: one mistake for all of them.
+    groupless: Vec<&'static str>,
+}
+
+impl<'a> Making<'a> {
+    fn new(
+        settings: &'a Settings,
+        values: &'a Values,
+        pools: &'a BTreeMap<String, Target>,
+        states: &'a States,
+        found: &'a Found,
+    ) -> Self {
+        let databases = Databases::new(&settings.databases, pools, found);
+        Making { settings, values, states, databases, found, groupless: Vec::new() }
+    }
+
+    /// Everything that is wrong with one listener is noted, before it is given up.
+    fn listener(&mut self, spec: &'static ListenerSpec) -> Option<Listener> {
+        let over = self.settings.listeners.get(spec.id);
+        let concurrency = over.and_then(|over| over.concurrency).unwrap_or(spec.concurrency);
+        if concurrency == 0 {
+            self.found
+                .add(format!("listener `{}`: `concurrency` is 0; it needs at least one consumer", spec.id));
+        }
+        let topics = self.topics(spec);
+        let group = self.group(spec, over);
+        let promise = self.promise(spec);
+        self.needs(spec);
+        Some(Listener {
+            id: spec.id,
+            topics: topics?,
+            group: group?,
+            deadline: over.and_then(|over| over.deadline).unwrap_or(spec.deadline),
+            concurrency,
+            promise: promise?,
+        })
+    }
+
+    fn finish(self) -> Vec<PlannedDatabase> {
+        if !self.groupless.is_empty() {
+            self.found.add(format!(
+                "no group for {}; set `[kafka] group` (`EOS_KAFKA_GROUP`), or `group = \"…\"` of the listener",
+                either(self.groupless.iter().copied()).replace(" or ", " and ")
+            ));
+        }
+        self.databases.into_needed()
+    }
+
+    /// Text of a listener with its placeholders replaced.
+    fn resolve(&self, spec: &ListenerSpec, text: &str) -> Option<String> {
+        self.values
+            .resolve(text)
+            .map_err(|mistake| self.found.add(format!("listener `{}`: {mistake}", spec.id)))
+            .ok()
+    }
+
+    fn topics(&self, spec: &ListenerSpec) -> Option<Vec<Arc<str>>> {
+        let resolved: Vec<_> = spec.topics.iter().map(|topic| self.topic(spec, topic)).collect();
+        resolved.into_iter().collect()
+    }
+
+    fn topic(&self, spec: &ListenerSpec, written: &str) -> Option<Arc<str>> {
+        let topic = self.resolve(spec, written)?;
+        if let Some(objection) = checks::topic_objection(&topic) {
+            let from = if topic == written { String::new() } else { format!(" (from `{written}`)") };
+            self.found.add(format!(
+                "listener `{}`: `{topic}`{from} cannot be a topic's name: {objection}",
+                spec.id
+            ));
+            return None;
+        }
+        Some(Arc::from(topic))
+    }
+
+    fn group(&mut self, spec: &ListenerSpec, over: Option<&ListenerOverride>) -> Option<Arc<str>> {
+        let written =
+            match (over.and_then(|over| over.group.as_deref()), spec.group, &self.settings.kafka.group) {
+                (Some(group), _, _) | (None, Some(group), _) => group,
+                (None, None, Given::As(group)) => group,
+                (None, None, Given::Mistaken) => return None,
+                (None, None, Given::Absent) => {
+                    self.groupless.push(spec.id);
+                    return None;
+                }
+            };
+        let group = self.resolve(spec, written)?;
+        if let Some(objection) = checks::group_objection(&group) {
+            self.found
+                .add(format!("listener `{}`: `{group}` cannot be a group's name: {objection}", spec.id));
+            return None;
+        }
+        Some(Arc::from(group))
+    }
+
+    fn promise(&mut self, spec: &ListenerSpec) -> Option<Promise> {
+        let body = (spec.body)();
+        let transactional = match (spec.mode, body) {
+            (Mode::Plain, Body::Plain(handler)) => return Some(Promise::Plain(handler)),
+            (Mode::Transactional(transactional), _) => transactional,
+            // The attribute lets nobody write this.
+            (Mode::Plain, _) => {
+                self.found.add(format!("listener `{}` takes a transaction without `transactional`", spec.id));
+                return None;
+            }
+        };
+        let database = self.databases.find(spec.id, transactional.database)?;
+        let Some((kind, parameter)) = kind_of(body) else {
+            self.found.add(format!("listener `{}` is `transactional` and takes no transaction", spec.id));
+            return None;
+        };
+        let actual = self.databases.kind(database);
+        if kind != actual {
+            self.found.add(format!(
+                "listener `{}` takes a {kind} transaction (`&mut {parameter}`), but the database `{}` is {actual}; \
+                 change the one or the other",
+                spec.id,
+                self.databases.name(database)
+            ));
+            return None;
+        }
+        let (isolation, dedupe) = (transactional.isolation, transactional.dedupe);
+        Some(Promise::Transactional { database, isolation, dedupe, body })
+    }
+
+    /// What the listener's extractors ask for.
+    fn needs(&mut self, spec: &ListenerSpec) {
+        let mut needs = Needs::default();
+        (spec.needs)(&mut needs);
+        for (_, name) in needs.states.iter().filter(|(type_id, _)| !self.states.has(*type_id)) {
+            self.found.add(format!(
+                "listener `{}` takes a state of type `{name}`, and none is given; give it by `app().state(…)`",
+                spec.id
+            ));
+        }
+        for name in &needs.databases {
+            // A mistake is noted there; the extractor finds the database by name.
+            self.databases.find(spec.id, Some(name));
+        }
+    }
+}
+
+/// Which database a body's transaction belongs to, and the parameter's type.
+fn kind_of(body: Body) -> Option<(DatabaseKind, &'static str)> {
+    match body {
+        Body::Plain(_) => None,
+        #[cfg(feature = "postgres")]
+        Body::Postgres(_) => Some((DatabaseKind::Postgres, "PgTx")),
+        #[cfg(feature = "mysql")]
+        Body::MySql(_) => Some((DatabaseKind::MySql, "MySqlTx")),
+        #[cfg(feature = "sqlite")]
+        Body::Sqlite(_) => Some((DatabaseKind::Sqlite, "SqliteTx")),
+    }
+}

@@ -1,0 +1,66 @@
+//! A listener as start-up resolved it: nothing in it is open, everything in it was checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::spec::{Body, Dedupe, Isolation, PlainHandler};
+
+/// One listener that runs in this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    /// Names it in logs and settings, never in the database.
+    pub(crate) id: &'static str,
+    /// Each legal, none twice; no other listener of the group has one of them.
+    pub(crate) topics: Vec<Arc<str>>,
+    pub(crate) group: Arc<str>,
+    /// How long one attempt may take.
+    pub(crate) deadline: Duration,
+    /// Consumers of it in this process, at least one.
+    pub(crate) concurrency: u16,
+    pub(crate) promise: Promise,
+}
+
+/// What it promises, with what that takes.
+#[derive(Clone)]
+pub(crate) enum Promise {
+    /// At least once.
+    Plain(PlainHandler),
+    /// Once, by one commit.
+    Transactional {
+        /// Its kind is the body's.
+        database: DatabaseRef,
+        isolation: Isolation,
+        dedupe: Dedupe,
+        /// Any but [`Body::Plain`].
+        body: Body,
+    },
+}
+
+/// A database of the plan, by its place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct DatabaseRef(pub(crate) usize);
+
+impl Promise {
+    /// The attribute's word for it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Promise::Plain(_) => "plain",
+            Promise::Transactional { .. } => "transactional",
+        }
+    }
+}
+
+impl std::fmt::Debug for Promise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Promise::Plain(_) => f.write_str("Plain"),
+            Promise::Transactional { database, isolation, dedupe, body } => f
+                .debug_struct("Transactional")
+                .field("database", database)
+                .field("isolation", isolation)
+                .field("dedupe", dedupe)
+                .field("body", body)
+                .finish(),
+        }
+    }
+}
