@@ -5,6 +5,7 @@ extern crate self as eos_runtime;
 
 mod app;
 mod consumer;
+mod databases;
 mod error;
 mod extract;
 mod fault;

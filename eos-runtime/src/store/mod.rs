@@ -10,7 +10,7 @@ mod dialect;
 mod guard;
 mod migrate;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 mod tx;
 
 use std::fmt;

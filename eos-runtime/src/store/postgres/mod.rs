@@ -24,7 +24,7 @@ use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreO
 use super::migrate::{MigrateError, Mode};
 use super::{Claim, Hold, PartitionKey, Standing, Tx};
 
-pub(crate) use pool::{connect, qualifier};
+pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::MIGRATIONS;
 
 /// Where a row's newest version lies: block and line, as `tid` prints it.
