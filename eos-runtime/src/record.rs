@@ -104,6 +104,11 @@ impl Record {
         self.offset
     }
 
+    /// Gives a record that was built without one its offset.
+    pub(crate) fn set_offset(&mut self, offset: i64) {
+        self.offset = offset;
+    }
+
     pub(crate) fn timestamp_ms(&self) -> i64 {
         self.timestamp_ms
     }
@@ -164,7 +169,7 @@ impl RecordBuilder {
         RecordBuilder {
             topic,
             partition: 0,
-            offset: 0,
+            offset: -1,
             timestamp_ms: -1,
             buffer: Vec::new(),
             key: None,
@@ -209,7 +214,7 @@ impl RecordBuilder {
         self.headers.push(HeaderAt { name, value });
     }
 
-    /// The partition and offset that it pretends to have been read from.
+    /// The partition and offset that it pretends to have been read from; partition 0 and the next offset unless said.
     #[must_use]
     pub fn at(mut self, partition: i32, offset: i64) -> Self {
         self.partition = partition;

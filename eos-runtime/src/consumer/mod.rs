@@ -13,6 +13,7 @@ mod failure;
 mod invoke;
 mod log_identity;
 mod message_id;
+pub(crate) mod once;
 mod owner;
 mod plain;
 mod queue;

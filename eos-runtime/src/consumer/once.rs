@@ -1,0 +1,85 @@
+//! One record through one attempt, without a broker: what users' tests run.
+//!
+//! The same extraction, claim, handler and commit as a worker's, against the same tables.
+
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::invoke::invoke;
+use super::message_id::InboxId;
+use super::work::Work;
+use crate::error::BoxError;
+use crate::listener::spec::{Dedupe, PlainHandler, TxHandler};
+use crate::record::Record;
+use crate::store::{Claim, Claimed, CommitFailed, Dialect, Idle, PartitionKey, Store, Tx};
+
+/// What became of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Once {
+    Applied,
+    Duplicate,
+}
+
+/// Delivers to a transactional listener. A record without an offset gets the next one.
+///
+/// # Errors
+/// What the handler, the extraction or the database said; everything was rolled back then.
+pub(crate) async fn transactional<D: Dialect>(
+    work: &Work,
+    store: &Arc<Store<D>>,
+    handler: TxHandler<Tx<D>>,
+    mut record: Record,
+) -> Result<Once, BoxError> {
+    let key = PartitionKey {
+        group: Arc::clone(&work.group),
+        topic: Arc::clone(record.topic_shared()),
+        partition: record.partition(),
+    };
+    let hold = D::take(store, &key, record.offset().max(0), None, work.options()).await?;
+    if record.offset() < 0 {
+        record.set_offset(hold.next_offset);
+    } else if record.offset() < hold.next_offset {
+        return Ok(Once::Duplicate);
+    }
+    let session = Idle::open(Arc::clone(store), work.options(), hold).await.map_err(|(error, _)| error)?;
+    let id = match work.dedupe {
+        Dedupe::MessageId => work.delivery(&record, 1).message_id().and_then(InboxId::new),
+        Dedupe::Position => None,
+    };
+    let claim = Claim { record: record.as_last(), message_id: id.as_ref().map(InboxId::as_bytes) };
+    let (open, once) = match session.begin(claim).await.map_err(|(error, _)| error)? {
+        Claimed::NotOurs(_) => return Err("another delivery to this partition came in between".into()),
+        Claimed::Duplicate(open) => (open, Once::Duplicate),
+        Claimed::Fresh(mut open) => {
+            let outcome = {
+                let delivery = work.delivery(&record, 1);
+                invoke(handler(open.tx(), &delivery), work.deadline).await
+            };
+            if let Err(failure) = outcome {
+                open.rollback().await.into_hold().await;
+                return Err(failure.into());
+            }
+            (open, Once::Applied)
+        }
+    };
+    match open.commit().await {
+        Ok(session) => {
+            session.close().await;
+            Ok(once)
+        }
+        Err((CommitFailed::Strayed(error), _)) => Err(Failure::Strayed(error).into()),
+        Err((CommitFailed::RolledBack(error) | CommitFailed::InDoubt(error), _)) => {
+            Err(Failure::Commit(error).into())
+        }
+    }
+}
+
+/// Delivers to a plain listener.
+///
+/// # Errors
+/// What the handler or the extraction said.
+pub(crate) async fn plain(work: &Work, handler: PlainHandler, record: &Record) -> Result<Once, BoxError> {
+    let delivery = work.delivery(record, 1);
+    invoke(handler(&delivery), work.deadline).await?;
+    Ok(Once::Applied)
+}
