@@ -47,7 +47,9 @@ pub(super) enum Failure {
     #[error("the handler panicked: {0}")]
     Panicked(String),
     /// The handler went on after an SQL error, or a deferred constraint failed: COMMIT was not possible.
-    #[error("the transaction could not be committed")]
+    #[error(
+        "nothing could be committed: the handler went on after an SQL error, or a deferred constraint failed"
+    )]
     Commit(#[source] sqlx::Error),
     /// The transaction that was claimed is gone: the handler ended it itself.
     #[error(

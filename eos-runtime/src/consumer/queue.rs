@@ -1,4 +1,7 @@
 //! The records of one partition in the worker's hands: the rest of a chunk, then what the lease has queued.
+//!
+//! Offsets that come out only grow, whatever the source delivers: a claim moves the position to the record it is
+//! given, and a record delivered twice would move it back.
 
 use std::vec;
 
@@ -12,27 +15,35 @@ pub(super) struct Queue {
     chunk: vec::IntoIter<Record>,
     /// A record that was taken out to be claimed with the commit of the one before it, and was not.
     returned: Option<Record>,
+    /// Nothing below this comes out.
+    floor: i64,
 }
 
 impl Queue {
     pub(super) fn new(lease: Lease) -> Self {
-        Queue { lease, chunk: Vec::new().into_iter(), returned: None }
+        Queue { lease, chunk: Vec::new().into_iter(), returned: None, floor: 0 }
     }
 
     /// Starts again at `offset`.
     pub(super) async fn seek(&mut self, offset: i64) -> Result<(), SourceError> {
         self.chunk = Vec::new().into_iter();
         self.returned = None;
+        self.floor = offset;
         self.lease.seek(offset).await
     }
 
     /// The next record, if one is queued already.
     pub(super) fn try_next(&mut self) -> Option<Record> {
-        if let Some(record) = self.returned.take().or_else(|| self.chunk.next()) {
+        if let Some(record) = self.returned.take() {
             return Some(record);
         }
-        let chunk = self.lease.try_next()?;
-        self.open(chunk)
+        loop {
+            if let Some(record) = self.of_chunk() {
+                return Some(record);
+            }
+            let chunk = self.lease.try_next()?;
+            self.open(chunk);
+        }
     }
 
     /// The next record; `None` once the source is gone.
@@ -45,9 +56,7 @@ impl Queue {
                 return Some(record);
             }
             let chunk = self.lease.next().await?;
-            if let Some(record) = self.open(chunk) {
-                return Some(record);
-            }
+            self.open(chunk);
         }
     }
 
@@ -57,9 +66,15 @@ impl Queue {
         self.returned = Some(record);
     }
 
-    fn open(&mut self, chunk: Vec<Record>) -> Option<Record> {
+    fn open(&mut self, chunk: Vec<Record>) {
         self.lease.taken(chunk.len());
         self.chunk = chunk.into_iter();
-        self.chunk.next()
+    }
+
+    fn of_chunk(&mut self) -> Option<Record> {
+        let floor = self.floor;
+        let record = self.chunk.find(|record| record.offset() >= floor)?;
+        self.floor = record.offset() + 1;
+        Some(record)
     }
 }
