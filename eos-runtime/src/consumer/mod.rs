@@ -19,6 +19,8 @@ mod plain;
 mod queue;
 mod retry;
 mod seats;
+#[cfg(test)]
+mod tests;
 mod transactional;
 mod vigil;
 mod work;

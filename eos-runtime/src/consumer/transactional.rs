@@ -438,7 +438,7 @@ pub(super) async fn stopped(
     work: &Work,
     lease: &Lease,
     offset: Option<i64>,
-    why: &(dyn std::error::Error + 'static),
+    why: &(dyn std::error::Error + Send + Sync + 'static),
 ) {
     loop {
         tracing::error!(
