@@ -5,7 +5,6 @@ extern crate self as eos_runtime;
 
 mod app;
 mod consumer;
-mod databases;
 mod error;
 mod extract;
 mod fault;
