@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use super::target::{DatabasePool, Target};
+use crate::consumer::Rule;
 use crate::error::Verdict;
 use crate::extract::States;
 use crate::listener::outcome::find;
@@ -31,9 +32,6 @@ pub struct App {
     /// Calls that contradict each other.
     pub(super) mistakes: Found,
 }
-
-/// One of the application's own rules: a verdict where the error is of its type.
-pub(crate) type Rule = Box<dyn Fn(&(dyn StdError + 'static)) -> Option<Verdict> + Send + Sync>;
 
 /// The caller's own stop signal.
 pub(super) type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,20 +1,21 @@
 //! The plan: what will run, with nothing left open. Making it is where every mistake is found; nothing is connected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::builder::{App, Rule, Shutdown};
+use super::builder::{App, Shutdown};
 use super::checks;
 use super::databases::{Databases, PlannedDatabase};
 use super::select::Selection;
 use super::target::Target;
+use crate::consumer::Classify;
 use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, ListenerSpec, Mode};
 use crate::settings::{
-    DatabaseKind, Environment, File, Found, Given, ListenerOverride, Settings, Values, either,
+    DatabaseKind, Environment, File, Found, Given, ListenerOverride, Settings, Values, either, tables_read,
 };
 
 /// What will run.
@@ -25,8 +26,7 @@ pub(crate) struct Plan {
     /// Those that listeners need, each once; [`DatabaseRef`](crate::listener::resolved::DatabaseRef) counts in here.
     pub(crate) databases: Vec<PlannedDatabase>,
     pub(crate) states: States,
-    /// The application's own verdicts, in the order in which they were given.
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) classify: Classify,
     /// Worth a warning, but no mistake.
     pub(super) remarks: Vec<String>,
     pub(super) shutdown: Option<Shutdown>,
@@ -44,7 +44,9 @@ impl Plan {
             Some(path) => File::Named { path, by: "`.settings_from(…)`" },
             None => File::of(environment),
         };
-        let loaded = Settings::load(&file, environment, &found);
+        let own = linked.iter().flat_map(|spec| spec.topics.iter().copied().chain(spec.group));
+        let own: BTreeSet<String> = own.flat_map(tables_read).collect();
+        let loaded = Settings::load(&file, environment, &own, &found);
         let settings = loaded.settings;
         let selection = Selection {
             patterns: app.listeners.as_deref(),
@@ -63,7 +65,7 @@ impl Plan {
             listeners,
             databases,
             states,
-            rules: app.rules,
+            classify: Classify::new(app.rules),
             remarks: loaded.remarks,
             shutdown: app.shutdown,
         })

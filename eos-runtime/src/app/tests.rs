@@ -63,6 +63,14 @@ fn listeners_are_sorted_and_resolved() {
 }
 
 #[test]
+fn a_table_that_a_placeholder_reads_is_the_services_own() {
+    let more = [("EOS__TOPICS__ORDER", "event.order"), ("EOS__TENANT", "eu")];
+    let plan = plan(app(), vec![plain("a", &["${tenant}.${topics.order}"])], &more).expect("no mistake");
+    assert_eq!(&*plan.listeners[0].topics[0], "eu.event.order");
+    assert!(mistake(app(), vec![plain("a", &["t"])], &more[..1]).contains("`topics`"));
+}
+
+#[test]
 fn a_program_without_listeners_is_told_about_the_linker() {
     assert!(mistake(app(), vec![], &[]).contains("`use handlers as _;`"));
 }

@@ -105,8 +105,8 @@ impl Database {
             schema: schema(&mut section, &address),
             address,
             migrate: section.choice("migrate", default.migrate),
-            // One is kept for takes, so one alone would never get to an attempt.
-            max_connections: section.within("max_connections", default.max_connections, 2..=10_000),
+            // Two are kept for takes and for looking after positions, so fewer would never get to an attempt.
+            max_connections: section.within("max_connections", default.max_connections, 3..=10_000),
             verify_every: section.within(
                 "verify_every",
                 default.verify_every,

@@ -16,7 +16,7 @@ mod rest;
 mod secret;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use database::{Address, DEFAULT, Database, DatabaseKind, Migrate};
 pub(crate) use environment::Environment;
@@ -24,7 +24,7 @@ pub(crate) use file::File;
 pub(crate) use kafka::{Bootstrap, Kafka, RetentionGap, Start};
 pub use mistake::Mistakes;
 pub(crate) use mistake::{Found, either, nearest};
-pub(crate) use placeholder::Values;
+pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use properties::Properties;
 pub(crate) use rest::{Inbox, ListenerOverride, Retry, Shutdown};
 pub(crate) use secret::DatabaseUrl;
@@ -63,15 +63,21 @@ pub(crate) struct Loaded {
 }
 
 impl Settings {
-    /// Reads the file and the environment; every mistake goes to `found`.
-    pub(crate) fn load(file: &File, environment: &Environment, found: &Found) -> Loaded {
+    /// Reads the file and the environment; every mistake goes to `found`. Top-level names in `own` are the
+    /// service's, since its placeholders read them.
+    pub(crate) fn load(
+        file: &File,
+        environment: &Environment,
+        own: &BTreeSet<String>,
+        found: &Found,
+    ) -> Loaded {
         let mut root = file.read(found);
         let remarks = environment.overlay(&mut root, found);
-        let settings = Settings::read(Section::root(&root, found));
+        let settings = Settings::read(Section::root(&root, found), own);
         Loaded { settings, values: Values::new(root), remarks }
     }
 
-    fn read(mut root: Section<'_>) -> Self {
+    fn read(mut root: Section<'_>, own: &BTreeSet<String>) -> Self {
         // A service's own keys, read by placeholders alone.
         drop(root.section("app"));
         let settings = Settings {
@@ -87,7 +93,7 @@ impl Settings {
                 .map(|(id, section)| (id.to_owned(), ListenerOverride::read(section)))
                 .collect(),
         };
-        root.finish();
+        root.finish_but_for(own);
         settings
     }
 }

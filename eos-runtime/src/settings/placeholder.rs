@@ -1,7 +1,8 @@
 //! `${key}` and `${key:default}` in topics and groups, read from the settings.
 //!
-//! The key is a path with dots, as in `${app.order_topic}` for `[app] order_topic = "…"`; `[app]` is where a service
-//! keeps keys of its own. Addresses and librdkafka's properties cannot be read: they may hold passwords.
+//! The key is a path with dots, as in `${topics.order}` for `[topics] order = "…"`. A table that some listener's
+//! placeholder reads is thereby known; other keys of a service's own go below `[app]`, so that a slip in the name of
+//! one of our tables is still found. Addresses and librdkafka's properties cannot be read: they may hold passwords.
 
 use super::mistake::nearest;
 use super::value::{Table, Value};
@@ -63,28 +64,41 @@ impl Values {
     }
 
     fn missing(&self, key: &str) -> String {
-        let mut own = Vec::new();
-        paths("app", self.0.get("app").map(|node| &node.value), &mut own);
-        let near = nearest(key, own.iter().map(String::as_str));
-        let (fix, variable) = match key.rsplit_once('.') {
-            Some((table, last)) => (format!("`[{table}] {last}`"), variable(key)),
-            None => (format!("`${{app.{key}}}` with `[app] {key}`"), variable(&format!("app.{key}"))),
+        let mut written = Vec::new();
+        for (name, node) in &self.0 {
+            paths(name, &node.value, &mut written);
+        }
+        let near = nearest(key, written.iter().map(String::as_str));
+        let setting = match key.rsplit_once('.') {
+            Some((table, last)) => format!("[{table}] {last}"),
+            None => key.to_owned(),
         };
-        format!("`${{{key}}}` has no value; set {fix} (`{variable}`), or write `${{{key}:a default}}`{near}")
+        let variable = variable(key);
+        format!(
+            "`${{{key}}}` has no value; set `{setting}` (`{variable}`), or write `${{{key}:a default}}`{near}"
+        )
     }
+}
+
+/// The top-level names that the placeholders of `text` begin with.
+pub(crate) fn tables_read(text: &str) -> impl Iterator<Item = String> {
+    text.split("${").skip(1).filter_map(|inside| {
+        let key = inside.split(['}', ':']).next()?.trim();
+        key.split('.').next().map(str::to_owned)
+    })
 }
 
 fn variable(key: &str) -> String {
     format!("EOS__{}", key.replace('.', "__").to_uppercase())
 }
 
-/// Every key below `prefix` that holds a single value.
-fn paths(prefix: &str, value: Option<&Value>, into: &mut Vec<String>) {
-    if let Some(Value::Table(table)) = value {
+/// Every key at or below `prefix` that holds a single value.
+fn paths(prefix: &str, value: &Value, into: &mut Vec<String>) {
+    if let Value::Table(table) = value {
         for (key, node) in table {
-            paths(&format!("{prefix}.{key}"), Some(&node.value), into);
+            paths(&format!("{prefix}.{key}"), &node.value, into);
         }
-    } else if value.is_some() {
+    } else {
         into.push(prefix.to_owned());
     }
 }
@@ -114,7 +128,7 @@ mod tests {
         let mistake = resolve("${app.ordr_topic}").expect_err("missing");
         assert!(mistake.contains("`EOS__APP__ORDR_TOPIC`"), "{mistake}");
         assert!(mistake.ends_with("did you mean `app.order_topic`?"), "{mistake}");
-        assert!(resolve("${order_topic}").expect_err("missing").contains("`${app.order_topic}`"));
+        assert!(resolve("${tenant}").expect_err("missing").contains("set `tenant` (`EOS__TENANT`)"));
         assert!(resolve("${open").is_err());
     }
 

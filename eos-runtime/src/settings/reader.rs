@@ -148,10 +148,16 @@ impl<'a> Section<'a> {
 
     /// Ends the reading: what is left over is unknown.
     pub(super) fn finish(self) {
-        for (key, _) in self.entries().filter(|(key, _)| !self.known.contains(key)) {
+        self.finish_but_for(&BTreeSet::new());
+    }
+
+    /// Ends the reading, where some keys are another's.
+    pub(super) fn finish_but_for(self, others: &BTreeSet<String>) {
+        for (key, _) in self.entries().filter(|(key, _)| !self.known.contains(key) && !others.contains(*key))
+        {
             let near = match nearest(key, self.known.iter().copied()) {
                 near if !near.is_empty() => near,
-                _ if self.name.is_empty() => "; a service's own keys go below `[app]`".to_owned(),
+                _ if self.name.is_empty() => "; keys that no placeholder reads go below `[app]`".to_owned(),
                 _ => format!("; known are {}", either(self.known.iter().copied()).replace(" or ", " and ")),
             };
             self.refuse(key, &format!("there is no such setting{near}"));

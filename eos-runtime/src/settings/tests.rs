@@ -8,7 +8,7 @@ fn load(text: &str, variables: &[(&str, &str)]) -> Result<Settings, Mistakes> {
     let found = Found::default();
     let mut root = file::parse(text, "eos.toml", &found);
     Environment::of(variables.iter().copied()).overlay(&mut root, &found);
-    let settings = Settings::read(Section::root(&root, &found));
+    let settings = Settings::read(Section::root(&root, &found), &BTreeSet::from(["topics".to_owned()]));
     found.into_mistakes().map(|()| settings)
 }
 
@@ -122,7 +122,8 @@ fn no_secret_is_in_the_debug_output() {
 }
 
 #[test]
-fn a_table_that_is_none_of_ours_is_sent_to_app() {
+fn a_table_that_neither_we_nor_a_placeholder_read_is_a_mistake() {
+    assert!(load(&format!("{LEAST}[topics]\norder = \"x\""), &[]).is_ok());
     let mistakes = load(&format!("{LEAST}[orders]\ntopic = \"x\""), &[]).expect_err("unknown").to_string();
     assert!(mistakes.contains("`orders`") && mistakes.contains("`[app]`"), "{mistakes}");
 }
@@ -132,7 +133,7 @@ fn a_file_that_somebody_named_must_be_there() {
     let environment =
         Environment::of([("EOS_CONFIG", "/nowhere/eos.toml"), ("EOS_KAFKA_BOOTSTRAP_SERVERS", "a:1")]);
     let found = Found::default();
-    Settings::load(&File::of(&environment), &environment, &found);
+    Settings::load(&File::of(&environment), &environment, &BTreeSet::new(), &found);
     let mistakes = found.into_mistakes().expect_err("missing").to_string();
     assert!(mistakes.contains("`/nowhere/eos.toml`, which `EOS_CONFIG` names, cannot be read"), "{mistakes}");
 }
