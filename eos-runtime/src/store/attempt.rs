@@ -84,9 +84,10 @@ impl<D: Dialect> Idle<D> {
     pub(crate) async fn begin(mut self, claim: Claim<'_>) -> Result<Claimed<D>, (sqlx::Error, Rest<D>)> {
         match D::begin(&self.store, &mut self.tx, self.options, &self.hold, claim).await {
             Ok(answer) => Ok(self.claimed(answer, claim.record).await),
-            // A connection that lost its prepared claim counts as unavailable, too: a new one has it again.
-            Err(error) if D::fault(&error) == Fault::Unavailable => Err((error, Rest::Hold(self.hold))),
-            Err(error) => Err((error, self.rolled_back().await)),
+            Err(error) => {
+                let rest = self.not_begun(&error).await;
+                Err((error, rest))
+            }
         }
     }
 
@@ -104,6 +105,12 @@ impl<D: Dialect> Idle<D> {
         };
         let open = Open { idle: self, after: (locator, record), proof: answer.proof };
         if answer.inbox_fresh { Claimed::Fresh(open) } else { Claimed::Duplicate(open) }
+    }
+
+    /// After a claim that failed. Unless two transactions met, the reason may lie in what a handler left on this
+    /// connection (a claim deallocated, a plan gone stale, a role set), so that a new one is the better start.
+    async fn not_begun(self, error: &sqlx::Error) -> Rest<D> {
+        if D::fault(error) == Fault::Transient { self.rolled_back().await } else { Rest::Hold(self.hold) }
     }
 
     /// Rolls back whatever the server may still have open.
@@ -139,7 +146,10 @@ impl<D: Dialect> Open<D> {
         idle.hold.advance(after);
         match D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim).await {
             Ok(answer) => Ok(idle.claimed(answer, claim.record).await),
-            Err(ChainError::Next(error)) => Err(ChainFailed::Next(error, idle.rolled_back().await)),
+            Err(ChainError::Next(error)) => {
+                let rest = idle.not_begun(&error).await;
+                Err(ChainFailed::Next(error, rest))
+            }
             Err(ChainError::End(error)) => {
                 (idle.hold.locator, idle.hold.next_offset, idle.hold.last) = before;
                 let (failed, rest) = idle.failed(error).await;

@@ -51,6 +51,24 @@ pub(super) trait Harness: Sized + Send + Sync + 'static {
     fn pooled_depth(&self) -> impl Future<Output = usize> + Send;
 }
 
+/// A database that is a server of its own, beyond a wire.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) trait Server: Harness {
+    /// Turns off what the server itself would do about a session that sleeps.
+    const NO_TIMEOUTS: &'static str;
+    /// A statement that takes half a minute.
+    const LONG: &'static str;
+    /// A connection that eos does not know.
+    type Connection: Send;
+
+    /// A store whose connections pass through a proxy that can lose what they say.
+    fn proxied(&self) -> impl Future<Output = (super::proxy::Proxy, Arc<Store<Self::D>>)> + Send;
+    /// Locks every position as a person with a console might.
+    fn lock_rows_from_outside(&self) -> impl Future<Output = Self::Connection> + Send;
+    /// Ends that; the connection must still live.
+    fn unlock(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SavepointEnd {
     RolledBack,

@@ -6,10 +6,14 @@
 
 mod chains;
 mod claims;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 mod doubts;
+mod drops;
 mod harness;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod proxy;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod sleepers;
 mod strays;
 mod tables;
 mod takes;
@@ -17,7 +21,7 @@ mod takes;
 /// Every sentence, for one store.
 macro_rules! suite {
     ($harness:ty) => {
-        suite! { @each $harness;
+        sentences! { $harness;
             claims {
                 a_fresh_record_moves_the_position_and_fills_the_inbox
                 an_id_seen_before_is_a_duplicate
@@ -69,7 +73,7 @@ macro_rules! suite {
                 dropping_an_attempt_rolls_it_back
                 an_attempt_that_is_abandoned_lets_go_of_its_row
             }
-            doubts {
+            drops {
                 a_commit_that_was_dropped_is_settled_by_taking_again
             }
             tables {
@@ -81,7 +85,34 @@ macro_rules! suite {
             }
         }
     };
-    (@each $harness:ty; $($file:ident { $($test:ident)* })*) => { $(
+}
+
+/// And what has a meaning only where the database is a server of its own.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+macro_rules! server_suite {
+    ($harness:ty) => {
+        sentences! { $harness;
+            doubts {
+                a_commit_whose_answer_was_lost_stands
+                a_commit_that_never_arrived_does_not
+                a_chained_commit_whose_answer_was_lost_stands
+                a_chained_commit_that_never_arrived_does_not
+            }
+            sleepers {
+                a_sleeping_owner_is_ended_past_its_deadline_and_writes_nothing
+                two_takers_behind_a_sleeping_owner_both_come_through
+                takers_with_the_whole_pool_in_their_hands_still_end_a_sleeping_owner
+                a_sleeping_owner_is_ended_by_the_servers_own_timeout
+                a_statement_past_the_deadline_is_cut_off
+                a_strangers_lock_is_waited_for_and_the_stranger_lives
+            }
+        }
+    };
+}
+
+/// A test function for each sentence.
+macro_rules! sentences {
+    ($harness:ty; $($file:ident { $($test:ident)* })*) => { $(
         mod $file {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,11 +8,13 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Postgres};
 use sqlx_core::transaction::TransactionManager;
 
-use super::harness::{Harness, SavepointEnd};
+use super::harness::{Harness, SavepointEnd, Server};
+use super::proxy::Proxy;
 use crate::store::dialect::{Dialect, Store};
 use crate::store::{MigrateMode, Tx, postgres};
 
 suite!(super::Pg);
+server_suite!(super::Pg);
 
 /// A schema of its own; it is also the search path, where `effect` lies.
 pub(super) struct Pg {
@@ -123,5 +125,31 @@ impl Harness for Pg {
     async fn pooled_depth(&self) -> usize {
         let connection = self.store.pool.acquire().await.expect("a connection");
         <Postgres as sqlx::Database>::TransactionManager::get_transaction_depth(&connection)
+    }
+}
+
+impl Server for Pg {
+    const NO_TIMEOUTS: &'static str =
+        "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0";
+    const LONG: &'static str = "select pg_sleep(30)";
+    type Connection = PgConnection;
+
+    async fn proxied(&self) -> (Proxy, Arc<Store<Postgres>>) {
+        let server = (self.options.get_host(), self.options.get_port());
+        let address = tokio::net::lookup_host(server).await.expect("it resolves").next().expect("an address");
+        let proxy = Proxy::to(address).await;
+        let options = self.options.clone().host("127.0.0.1").port(proxy.port);
+        (proxy, Arc::new(postgres::connect(options, &self.schema, 4)))
+    }
+
+    async fn lock_rows_from_outside(&self) -> PgConnection {
+        let mut connection = self.connection().await;
+        let lock = format!("begin; select from {}eos_position for update", self.store.schema);
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.expect("locked");
+        connection
+    }
+
+    async fn unlock(&self, mut connection: PgConnection) {
+        connection.execute("rollback").await.expect("the stranger lives");
     }
 }

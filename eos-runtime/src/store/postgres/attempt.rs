@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Either, PgConnection, Postgres, Row, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, Either, PgConnection, Postgres, Row};
 
-use super::{Ctid, Xid, run};
+use super::{Ctid, Xid, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
@@ -21,17 +21,15 @@ pub(super) async fn open(
     connection: PoolConnection<Postgres>,
     options: StoreOptions,
 ) -> sqlx::Result<Tx<Postgres>> {
-    let deadline = options.deadline.as_millis();
-    let idle = options.patience().as_millis();
+    let mut tx = Tx::begin_with(connection, None, OnDrop::Discard).await?;
+    // Not in the message of that BEGIN: the ROLLBACK would take the settings back with it.
     let setup = format!(
-        "set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
-         set idle_in_transaction_session_timeout = {idle}; begin"
+        "rollback; set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
+         set idle_in_transaction_session_timeout = {idle}; select pg_catalog.pg_backend_pid()",
+        deadline = options.deadline.as_millis(),
+        idle = options.patience().as_millis(),
     );
-    let mut tx =
-        Tx::begin_with(connection, Some(AssertSqlSafe(setup).into_sql_str()), OnDrop::Discard).await?;
-    let pid = message(&mut tx, "rollback; select pg_catalog.pg_backend_pid()".to_owned())
-        .await
-        .map_err(|(_, e)| e)?;
+    let pid = message(&mut tx, setup).await.map_err(|(_, error)| error)?;
     if let Some(pid) = pid {
         tx.set_backend(pid.try_get_unchecked::<i32, _>(0)?.into());
     }
@@ -88,7 +86,12 @@ pub(super) async fn commit_and_begin(
 pub(super) async fn abandon(store: &Store<Postgres>, tx: Tx<Postgres>) {
     let Some(pid) = tx.backend() else { return };
     let end = sqlx::query("select pg_catalog.pg_terminate_backend($1::int)").bind(pid);
-    if let Err(error) = end.execute(&store.pool).await {
+    let ended = async {
+        let mut connection = pool::beside(store).await?;
+        end.execute(&mut connection).await?;
+        connection.close().await
+    };
+    if let Err(error) = ended.await {
         tracing::warn!(%error, "an overdue attempt's connection could not be ended; its timeouts will");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool, Postgres};
+use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres};
 
 use super::run;
 use crate::store::dialect::{Fault, Store};
@@ -27,6 +27,11 @@ pub(crate) fn connect(options: PgConnectOptions, schema: &str, max_connections: 
         })
         .connect_lazy_with(options);
     Store { pool, schema }
+}
+
+/// A connection outside the pool, for what must not wait for one of its own.
+pub(super) async fn beside(store: &Store<Postgres>) -> sqlx::Result<PgConnection> {
+    store.pool.connect_options().connect().await
 }
 
 /// A schema's name as our SQL says it: quoted, with its dot.
@@ -70,8 +75,8 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         "40001" | "40P01" => Fault::Transient,
         // No such user, password or database.
         "28000" | "28P01" | "3D000" => Fault::Refused,
-        // A stale or vanished prepared statement: another connection has it.
-        "26000" | "0A000" => Fault::Unavailable,
+        // A prepared statement that vanished: another connection has it.
+        "26000" => Fault::Unavailable,
         // Read-only after a failover.
         "25006" => Fault::Unavailable,
         // The server ended an idle or overdue transaction; not the statement timeout, which is the handler's.

@@ -41,10 +41,11 @@ async fn bring_up_to_date(connection: &mut PgConnection, schema: &str, mode: Mod
         return Ok(found);
     }
     let mut tx = connection.begin_with("begin isolation level read committed").await?;
-    run(&mut tx, format!("select pg_catalog.pg_advisory_xact_lock({LOCK})")).await?;
+    let quiet_and_alone =
+        format!("set local client_min_messages = warning; select pg_catalog.pg_advisory_xact_lock({LOCK})");
+    run(&mut tx, quiet_and_alone).await?;
     if let Some(name) = schema.strip_suffix('.') {
-        run(&mut tx, format!("set local client_min_messages = warning; create schema if not exists {name}"))
-            .await?;
+        make_schema(&mut tx, name).await?;
     }
     let versions = format!(
         "create table if not exists {schema}eos_schema \
@@ -59,6 +60,18 @@ async fn bring_up_to_date(connection: &mut PgConnection, schema: &str, mode: Mod
     }
     tx.commit().await?;
     Ok(newest(MIGRATIONS))
+}
+
+/// `create schema if not exists` wants the right to make schemas even where it exists, so look first.
+async fn make_schema(connection: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    let exists: bool = sqlx::query_scalar("select pg_catalog.to_regnamespace($1) is not null")
+        .bind(name)
+        .fetch_one(&mut *connection)
+        .await?;
+    if exists {
+        return Ok(());
+    }
+    run(connection, format!("create schema {name}")).await
 }
 
 /// 0 where there are no tables yet.

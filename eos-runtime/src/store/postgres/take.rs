@@ -6,13 +6,17 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Postgres, Row, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Row, SqlSafeStr};
 use uuid::Uuid;
 
-use super::{Ctid, pool::APPLICATION_NAME};
+use super::Ctid;
+use super::pool::{self, APPLICATION_NAME};
 use crate::store::dialect::{Store, StoreOptions};
 use crate::store::tx::OnDrop;
 use crate::store::{Hold, LastRecord, PartitionKey, Standing, Tx};
+
+/// How often a taker whose patience is over looks whom it waits for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn take(
     store: &Store<Postgres>,
@@ -22,10 +26,17 @@ pub(super) async fn take(
     options: StoreOptions,
 ) -> sqlx::Result<Hold<Ctid>> {
     let stream = stream(store, key).await?;
-    let begin = "begin isolation level read committed; set local statement_timeout = 0; set local lock_timeout = 0; \
-                 set local idle_in_transaction_session_timeout = '60s'";
+    // By another name than an attempt's, because the wait makes this transaction old: who waits behind it must not
+    // take it for one that overran. If this process falls asleep here, the server ends it.
+    let begin = format!(
+        "begin isolation level read committed; set local application_name = '{APPLICATION_NAME} take'; \
+         set local statement_timeout = 0; set local lock_timeout = 0; \
+         set local idle_in_transaction_session_timeout = {}",
+        options.patience().as_millis()
+    );
     let connection = store.pool.acquire().await?;
-    let mut tx = Tx::begin_with(connection, Some(begin.into_sql_str()), OnDrop::Discard).await?;
+    let mut tx =
+        Tx::begin_with(connection, Some(AssertSqlSafe(begin).into_sql_str()), OnDrop::Discard).await?;
     let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()").fetch_one(&mut tx).await?;
 
     let token = Uuid::new_v4();
@@ -47,11 +58,13 @@ pub(super) async fn take(
             .bind(cluster)
             .bind(start);
         let mut taking = std::pin::pin!(query.fetch_one(&mut tx));
+        let mut wait = options.patience();
         loop {
             tokio::select! {
                 row = &mut taking => break row?,
-                () = tokio::time::sleep(options.patience()) => end_holders(store, pid, options.patience(), key).await,
+                () = tokio::time::sleep(wait) => end_holders(store, pid, options.patience(), key).await,
             }
+            wait = LOOK_AGAIN;
         }
     };
     tx.commit().await?;
@@ -96,21 +109,28 @@ async fn stream(store: &Store<Postgres>, key: &PartitionKey) -> sqlx::Result<i32
     }
 }
 
-/// Ends whoever holds what `waiting` waits for, where its transaction is older than its deadline allows.
+/// Ends whoever holds what `waiting` waits for, where its transaction is older than its deadline allows. On a
+/// connection of its own: the pool's may all be waiting like this one. The holder is found before anyone is ended
+/// (`materialized`): among conditions of one WHERE the planner runs the cheapest first, and ending costs little.
 async fn end_holders(store: &Store<Postgres>, waiting: i32, older_than: Duration, key: &PartitionKey) {
-    let ended = sqlx::query_scalar::<_, i32>(
-        "select a.pid from pg_catalog.pg_stat_activity a \
-         where a.pid = any(pg_catalog.pg_blocking_pids($1)) and a.application_name = $2 \
-           and a.wait_event_type is distinct from 'Lock' \
-           and clock_timestamp() - a.xact_start > $3 * interval '1 millisecond' \
-           and pg_catalog.pg_terminate_backend(a.pid)",
+    let query = sqlx::query_scalar::<_, i32>(
+        "with holder as materialized ( \
+           select a.pid from pg_catalog.pg_stat_activity a \
+           where a.pid = any(pg_catalog.pg_blocking_pids($1)) and a.application_name = $2 \
+             and a.wait_event_type is distinct from 'Lock' \
+             and clock_timestamp() - a.xact_start > $3 * interval '1 millisecond') \
+         select pid from (select pid, pg_catalog.pg_terminate_backend(pid) as ended from holder offset 0) e where ended",
     )
     .bind(waiting)
     .bind(APPLICATION_NAME)
-    .bind(older_than.as_millis() as f64)
-    .fetch_all(&store.pool)
-    .await;
-    match ended {
+    .bind(older_than.as_millis() as f64);
+    let ended = async {
+        let mut connection = pool::beside(store).await?;
+        let ended = query.fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(ended)
+    };
+    match ended.await {
         Ok(pids) if pids.is_empty() => {
             tracing::info!(%key, "still waiting for the attempt of the earlier owner")
         }
