@@ -1,5 +1,7 @@
 //! From the plan to the ordered stop.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -62,7 +64,8 @@ impl App {
         let mut plan = Plan::make(self, linked, &Environment::of_process())?;
         let stop = Stop::listen(plan.shutdown.take())?;
         announce(&plan);
-        until_stopped(plan, stop).await
+        let (deadline, token) = (plan.settings.shutdown.deadline, CancellationToken::new());
+        until_stopped(Box::pin(serve(plan, token.clone())), token, stop, deadline).await
     }
 }
 
@@ -82,10 +85,13 @@ fn announce(plan: &Plan) {
     }
 }
 
-async fn until_stopped(plan: Plan, mut stop: Stop) -> Result<(), Error> {
-    let deadline = plan.settings.shutdown.deadline;
-    let token = CancellationToken::new();
-    let mut serving = Box::pin(serve(plan, token.clone()));
+/// Waits for `serving`, and once it is to stop, for its ordered end within `deadline`.
+async fn until_stopped(
+    mut serving: impl Future<Output = Result<(), Error>> + Unpin,
+    token: CancellationToken,
+    mut stop: Stop,
+    deadline: Duration,
+) -> Result<(), Error> {
     let by = tokio::select! {
         ended = &mut serving => return ended,
         by = stop.asked() => by,
@@ -101,6 +107,110 @@ async fn until_stopped(plan: Plan, mut stop: Stop) -> Result<(), Error> {
         signal = stop.asked_again() => {
             warn!(signal = signal.name, "stopped at once by a second signal");
             std::process::exit(signal.exit_code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_ends_by_itself_needs_no_signal() {
+        let stop = Stop::Caller(Box::pin(pending()));
+        let ended = until_stopped(ready(Ok(())), CancellationToken::new(), stop, Duration::ZERO).await;
+        assert!(ended.is_ok());
+    }
+
+    #[tokio::test]
+    async fn attempts_that_outlast_the_deadline_are_an_error() {
+        let (stop, token) = (Stop::Caller(Box::pin(ready(()))), CancellationToken::new());
+        let ended = until_stopped(Box::pin(pending()), token.clone(), stop, Duration::from_millis(10)).await;
+        assert!(token.is_cancelled());
+        assert!(matches!(ended, Err(Error::StopTimedOut { .. })), "{ended:?}");
+    }
+
+    #[cfg(unix)]
+    mod signals {
+        use std::io::{BufRead, BufReader, Lines, Write};
+        use std::process::{Child, ChildStderr, Command, Stdio};
+
+        use super::*;
+
+        #[test]
+        fn a_signal_stops_in_order() {
+            let (mut child, mut lines) = start("service_that_stops");
+            said(&mut lines, "listening");
+            signal(&child, "-TERM");
+            assert_eq!(child.wait().expect("it ends").code(), Some(0));
+        }
+
+        #[test]
+        fn a_second_signal_stops_at_once() {
+            for (name, code) in [("-TERM", 143), ("-INT", 130)] {
+                let (mut child, mut lines) = start("service_that_hangs");
+                said(&mut lines, "listening");
+                signal(&child, "-TERM");
+                said(&mut lines, "stopping");
+                signal(&child, name);
+                assert_eq!(child.wait().expect("it ends").code(), Some(code));
+            }
+        }
+
+        #[tokio::test]
+        #[ignore = "a child process of the tests above"]
+        async fn service_that_stops() {
+            serve_until_signalled(false).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "a child process of the tests above"]
+        async fn service_that_hangs() {
+            serve_until_signalled(true).await;
+        }
+
+        async fn serve_until_signalled(hangs: bool) {
+            let token = CancellationToken::new();
+            let stop = Stop::listen(None).expect("signals");
+            say("listening");
+            let cancelled = token.clone();
+            let serving = Box::pin(async move {
+                cancelled.cancelled().await;
+                say("stopping");
+                if hangs { pending().await } else { Ok(()) }
+            });
+            until_stopped(serving, token, stop, Duration::from_secs(60)).await.expect("stopped in order");
+        }
+
+        /// Past the test harness, which keeps what is printed.
+        fn say(line: &str) {
+            writeln!(std::io::stderr(), "{line}").expect("standard error is open");
+        }
+
+        fn start(test: &str) -> (Child, Lines<BufReader<ChildStderr>>) {
+            let mut child = Command::new(std::env::current_exe().expect("this test's path"))
+                .args(["--ignored", "--exact", &format!("app::run::tests::signals::{test}")])
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the child starts");
+            let stderr = child.stderr.take().expect("piped");
+            (child, BufReader::new(stderr).lines())
+        }
+
+        fn said(lines: &mut Lines<BufReader<ChildStderr>>, line: &str) {
+            assert!(
+                lines.by_ref().map_while(Result::ok).any(|said| said == line),
+                "the child ended before `{line}`"
+            );
+        }
+
+        fn signal(child: &Child, name: &str) {
+            let status =
+                Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");
+            assert!(status.success());
         }
     }
 }
