@@ -5,8 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Given;
-use super::reader::{Choice, Section};
+use super::reader::Section;
 use super::secret::DatabaseUrl;
+use super::setting::Choice;
 
 /// The name of the database that `[database]` configures.
 pub(crate) const DEFAULT: &str = "default";

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Given;
 use super::properties::Properties;
-use super::reader::{Choice, Section};
+use super::reader::Section;
+use super::setting::Choice;
 
 /// `[kafka]`.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ mod properties;
 mod reader;
 mod rest;
 mod secret;
+mod setting;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
