@@ -1,1 +1,34 @@
-//! Tests of eos as a user sees it.
+//! What the tests on real servers are made of. They see eos as a user does: a binary with listeners, its settings in
+//! the environment, Kafka on one side and a database on the other.
+//!
+//! A [`Scene`] is a test's own world: a topic, a group and a database that nobody else has, so that tests run side by
+//! side. A [`Service`] is the program under test, a child process that can be killed, stopped and continued. The
+//! scene keeps a ledger of what was produced; [`Scene::every_order_once`] compares it with what the database says.
+//!
+//! Nothing waits by a sleep: [`eventually`] asks until it is so, or fails with what it saw last.
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "a helper that cannot help fails the test, that is its purpose"
+)]
+#![allow(clippy::missing_errors_doc, reason = "what a condition returns as an error is what the test prints")]
+
+mod database;
+mod kafka;
+mod order;
+mod private;
+pub mod proxy;
+mod scene;
+mod servers;
+mod service;
+mod tell;
+mod waiting;
+
+pub use database::{Applied, Database, Kind, Position};
+pub use kafka::{Kafka, Sent};
+pub use order::{Order, What};
+pub use private::Private;
+pub use scene::Scene;
+pub use servers::{kafka_tool, servers};
+pub use service::{Launch, Service};
+pub use tell::{Told, tell};
+pub use waiting::{PATIENCE, eventually, stays};

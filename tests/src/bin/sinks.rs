@@ -1,0 +1,165 @@
+//! A service whose handlers do what the record tells them to, well or badly. Its table has no unique key, so that a
+//! second application would show; and each handler tells a file that it began, also if it is rolled back.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each match is about a few ways to behave, and not about the others"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use eos_runtime::prelude::*;
+use eos_tests::{Order, What, tell};
+use sqlx::Executor as _;
+
+#[kafka_listener(topic = "${app.topic}", transactional)]
+async fn postgres(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    begins(&meta);
+    sqlx::query("insert into public.applied (order_id, part, off, pid) values ($1, $2, $3, $4)")
+        .bind(order.order_id.to_string())
+        .bind(meta.partition)
+        .bind(meta.offset)
+        .bind(pid())
+        .execute(&mut *tx)
+        .await?;
+    behaves(&order, &meta).await?;
+    misbehaves(tx, &order, &meta).await?;
+    ends(&meta);
+    Ok(())
+}
+
+#[kafka_listener(topic = "${app.topic}", transactional)]
+async fn mariadb(tx: &mut MySqlTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    begins(&meta);
+    sqlx::query("insert into applied (order_id, part, off, pid) values (?, ?, ?, ?)")
+        .bind(order.order_id.to_string())
+        .bind(meta.partition)
+        .bind(meta.offset)
+        .bind(pid())
+        .execute(&mut *tx)
+        .await?;
+    behaves(&order, &meta).await?;
+    ends(&meta);
+    Ok(())
+}
+
+#[kafka_listener(topic = "${app.topic}", transactional)]
+async fn sqlite(tx: &mut SqliteTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    begins(&meta);
+    sqlx::query("insert into applied (order_id, part, off, pid) values (?, ?, ?, ?)")
+        .bind(order.order_id.to_string())
+        .bind(meta.partition)
+        .bind(meta.offset)
+        .bind(pid())
+        .execute(&mut *tx)
+        .await?;
+    behaves(&order, &meta).await?;
+    ends(&meta);
+    Ok(())
+}
+
+/// Keeps what it was given, byte for byte.
+#[kafka_listener(topic = "${app.topic}", transactional)]
+async fn keeper(
+    tx: &mut PgTx,
+    record: &Record,
+    meta: RecordMeta,
+    headers: Headers,
+    id: Option<MessageId>,
+) -> HandlerResult {
+    let (names, values): (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>) =
+        headers.iter().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).unzip();
+    sqlx::query("insert into kept (part, off, key, payload, names, header_values, id) values ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(meta.partition)
+        .bind(meta.offset)
+        .bind(record.key())
+        .bind(record.payload())
+        .bind(names)
+        .bind(values)
+        .bind(id.map(|id| id.as_bytes().to_vec()))
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+/// What any database's handler can do.
+async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
+    if std::env::var_os("SINK_FIXED").is_some() {
+        return Ok(());
+    }
+    match order.what {
+        What::Hold => hold().await,
+        What::FailTwice if meta.attempt <= 2 => return Err("not yet".into()),
+        What::FailAlways => return Err("never yet".into()),
+        What::Fatal => return Err(HandlerError::fatal("this order can never be served")),
+        What::Panic if meta.attempt == 1 => panic!("no such customer"),
+        What::Oversleep if meta.attempt == 1 => tokio::time::sleep(Duration::from_secs(3600)).await,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What PostgreSQL's handler does to its transaction.
+async fn misbehaves(tx: &mut PgTx, order: &Order, meta: &RecordMeta) -> HandlerResult {
+    if std::env::var_os("SINK_FIXED").is_some() {
+        return Ok(());
+    }
+    match order.what {
+        What::SwallowTwice if meta.attempt <= 2 => {
+            drop(sqlx::query("select 1 / 0").execute(&mut *tx).await);
+        }
+        What::MoveSearchPath => {
+            sqlx::query("set search_path = decoy").execute(&mut *tx).await?;
+        }
+        What::CommitOnce if meta.attempt == 1 => {
+            sqlx::query("commit").execute(&mut *tx).await?;
+        }
+        What::CommitPastTheGuard => {
+            (**tx).execute("commit").await?;
+            sqlx::query("insert into public.strays (order_id) values ($1)")
+                .bind(order.order_id.to_string())
+                .execute(&mut *tx)
+                .await?;
+        }
+        What::RollbackPastTheGuard => {
+            (**tx).execute("rollback").await?;
+        }
+        What::OversleepInTheDatabase if meta.attempt == 1 => {
+            sqlx::query("select pg_sleep(3600)").execute(&mut *tx).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Waits while the gate is closed.
+async fn hold() {
+    let gate = variable("SINK_GATE");
+    while Path::new(&gate).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn begins(meta: &RecordMeta) {
+    tell(Path::new(&variable("SINK_TOLD")), "begin", meta.partition, meta.offset);
+}
+
+fn ends(meta: &RecordMeta) {
+    tell(Path::new(&variable("SINK_TOLD")), "end", meta.partition, meta.offset);
+}
+
+fn pid() -> i64 {
+    std::process::id().into()
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("the test sets {name}"))
+}
+
+#[tokio::main]
+async fn main() -> eos_runtime::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let listener = format!("sinks::{}", variable("SINK_LISTENER"));
+    eos_runtime::app().listeners([listener]).run().await
+}

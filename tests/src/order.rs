@@ -1,0 +1,55 @@
+//! The event that the tests produce, and what its handler is to do with it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An order, as the program on the first page of the documentation reads it. It does not see [`Order::what`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// Which one.
+    pub order_id: Uuid,
+    /// Whose.
+    pub customer: String,
+    /// How much.
+    pub amount_cents: i64,
+    /// How its handler behaves.
+    pub what: What,
+}
+
+/// How the handler behaves. All of them insert the order's row first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// Nothing else.
+    Insert,
+    /// Waits while the scene's gate is closed.
+    Hold,
+    /// Fails at the first two attempts, after its writes.
+    FailTwice,
+    /// Fails at every attempt.
+    FailAlways,
+    /// Says that it can never succeed.
+    Fatal,
+    /// Panics at the first attempt.
+    Panic,
+    /// Goes on after an SQL error as if nothing had been, at the first two attempts.
+    SwallowTwice,
+    /// Makes a decoy schema, which has tables of the same names, the first in the search path.
+    MoveSearchPath,
+    /// Says COMMIT through the transaction, which refuses it, at the first attempt.
+    CommitOnce,
+    /// Says COMMIT on the connection, past the transaction's guard, and writes on.
+    CommitPastTheGuard,
+    /// Says ROLLBACK on the connection, past the transaction's guard.
+    RollbackPastTheGuard,
+    /// Sleeps past its deadline at the first attempt.
+    Oversleep,
+    /// Sleeps past its deadline inside the database at the first attempt.
+    OversleepInTheDatabase,
+}
+
+impl Order {
+    /// A new one.
+    pub fn new(what: What) -> Self {
+        Order { order_id: Uuid::new_v4(), customer: "Ada".to_owned(), amount_cents: 4200, what }
+    }
+}

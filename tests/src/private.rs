@@ -1,0 +1,71 @@
+//! A server of a test's own, which it may stop, kill and start again.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use crate::servers::services;
+
+/// A private PostgreSQL or Kafka; ended and thrown away with the test.
+#[derive(Debug)]
+pub struct Private {
+    name: &'static str,
+    folder: PathBuf,
+    port: u16,
+    pid: u32,
+}
+
+impl Private {
+    /// Starts `kafka` or `postgres`.
+    pub async fn start(name: &'static str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("eos-private-{name}-{}", uuid::Uuid::new_v4().simple()));
+        let mut server = Private { name, folder, port: free_port(), pid: 0 };
+        server.start_again().await;
+        server
+    }
+
+    /// Starts it with its data, after it was stopped or killed.
+    pub async fn start_again(&mut self) {
+        let (name, folder, port) =
+            (self.name, self.folder.to_string_lossy().into_owned(), self.port.to_string());
+        let pid = tokio::task::spawn_blocking(move || services(&["private", name, &folder, &port])).await;
+        self.pid = pid.expect("no panic").trim().parse().expect("a pid");
+    }
+
+    /// Ends it politely; its data stay.
+    pub async fn stop(&self) {
+        let folder = self.folder.to_string_lossy().into_owned();
+        tokio::task::spawn_blocking(move || services(&["stop-private", &folder])).await.expect("no panic");
+    }
+
+    /// SIGKILL: what it has not written to its files is gone.
+    pub fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(self.pid.cast_signed()).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let folder = self.folder.to_string_lossy().into_owned();
+        // A second panic would hide the first.
+        drop(std::panic::catch_unwind(|| services(&["stop-private", &folder])));
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// A port that is free, and the next one too, which Kafka takes for its controller.
+fn free_port() -> u16 {
+    loop {
+        let first = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = first.local_addr().expect("an address").port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}
