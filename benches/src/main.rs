@@ -1,2 +1,69 @@
-//! Benchmarks.
-fn main() {}
+//! Benchmarks of eos beside what one would write by hand, and beside what the machine can do.
+//!
+//! `orders` and `noop` are what is measured. Every implementation runs as a child process of this same program; see
+//! `driver.rs` for the rounds and `report.rs` for what comes out.
+
+mod bed;
+mod child;
+mod driver;
+mod eos;
+mod handwritten;
+mod noop;
+mod orders;
+mod pgbench;
+mod producer;
+mod proxy;
+mod report;
+mod stats;
+
+use clap::{Parser, Subcommand};
+
+use bed::Bed;
+use report::Report;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures eos on the test services, beside a hand-written loop and the machine's limit")]
+struct Arguments {
+    #[command(subcommand)]
+    workload: Workload,
+}
+
+#[derive(Debug, Subcommand)]
+enum Workload {
+    /// One transaction a record: one inbox row and one order row
+    Orders(orders::Args),
+    /// A listener that does nothing
+    Noop(noop::Args),
+    /// What the benchmark starts
+    #[command(hide = true, subcommand)]
+    Child(Child),
+}
+
+#[derive(Debug, Subcommand)]
+enum Child {
+    Handwritten(orders::ChildArgs),
+    Raw(noop::RawArgs),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().workload {
+        Workload::Child(Child::Handwritten(args)) => handwritten::run(&args).await,
+        Workload::Child(Child::Raw(args)) => noop::raw(args).await,
+        Workload::Orders(args) => measure(args.json, async |bed| orders::run(&args, bed).await).await,
+        Workload::Noop(args) => measure(args.json, async |bed| noop::run(&args, bed).await).await,
+    }
+}
+
+async fn measure(
+    json: bool,
+    workload: impl AsyncFnOnce(&mut Bed) -> anyhow::Result<Report>,
+) -> anyhow::Result<()> {
+    let mut bed = Bed::open().await?;
+    let outcome = tokio::select! {
+        outcome = workload(&mut bed) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    bed.close().await;
+    outcome?.print(json)
+}

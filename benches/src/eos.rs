@@ -1,0 +1,1 @@
+//! The same work under eos, as a user writes it.
