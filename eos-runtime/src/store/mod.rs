@@ -11,6 +11,8 @@ mod guard;
 mod migrate;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod tx;
 
 use std::fmt;

@@ -6,6 +6,8 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -65,6 +67,8 @@ pub struct Tx<DB: TxDatabase> {
     on_drop: OnDrop,
     /// The server's number for the connection, where a dialect has asked for it: what another connection ends.
     backend: Option<i64>,
+    /// Set when it is dropped, where the database runs in this process and must be told to stop.
+    interrupt: Option<Arc<AtomicBool>>,
 }
 
 /// What becomes of the connection of a transaction that is dropped before it ended.
@@ -96,7 +100,7 @@ impl<DB: TxDatabase> Tx<DB> {
         statement: Option<SqlStr>,
         on_drop: OnDrop,
     ) -> sqlx::Result<Self> {
-        let mut tx = Tx { connection: Some(connection), on_drop, backend: None };
+        let mut tx = Tx { connection: Some(connection), on_drop, backend: None, interrupt: None };
         DB::TransactionManager::begin(&mut tx, statement).await?;
         Ok(tx)
     }
@@ -155,6 +159,12 @@ impl<DB: TxDatabase> Tx<DB> {
         self.backend
     }
 
+    /// Has `dropped` set when this transaction is dropped before it ended.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn interrupt_on_drop(&mut self, dropped: Arc<AtomicBool>) {
+        self.interrupt = Some(dropped);
+    }
+
     /// Remembers the server's number for this connection.
     pub(crate) fn set_backend(&mut self, backend: i64) {
         self.backend = Some(backend);
@@ -166,7 +176,12 @@ impl<DB: TxDatabase> Drop for Tx<DB> {
         let Some(mut connection) = self.connection.take() else { return };
         match self.on_drop {
             OnDrop::RollBack => DB::TransactionManager::start_rollback(&mut connection),
-            OnDrop::Discard => connection.close_on_drop(),
+            OnDrop::Discard => {
+                if let Some(dropped) = &self.interrupt {
+                    dropped.store(true, Ordering::Relaxed);
+                }
+                connection.close_on_drop();
+            }
             OnDrop::Nothing => {}
         }
     }

@@ -16,8 +16,6 @@ pub(super) trait Harness: Sized + Send + Sync + 'static {
 
     /// Whether an error in one statement makes the whole transaction fail.
     const ERROR_ABORTS: bool;
-    /// Whether one transaction at a time writes to the whole database.
-    const ONE_WRITER: bool;
     /// What a stray ROLLBACK leaves behind: nothing, or also statements that ran on their own.
     const ROLLBACK_STRAYS: bool;
     /// Makes a table whose row is refused at COMMIT, and the statement that writes such a row.
@@ -203,3 +201,36 @@ pub(super) async fn standing<H: Harness>(h: &H, hold: &HoldOf<H>) -> Standing {
     assert_eq!(standings.len(), 1);
     standings[0]
 }
+
+/// The methods of [`Harness`] that only differ in sqlx's types.
+macro_rules! like_any_other {
+    ($database:ty) => {
+        async fn write(tx: &mut Tx<$database>, sql: &str) -> sqlx::Result<u64> {
+            Ok(tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?.rows_affected())
+        }
+
+        async fn past_guard(tx: &mut Tx<$database>, sql: &str) -> sqlx::Result<u64> {
+            Ok((&mut **tx).execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?.rows_affected())
+        }
+
+        async fn in_savepoint(tx: &mut Tx<$database>, end: SavepointEnd) -> sqlx::Result<()> {
+            let mut savepoint = tx.begin().await?;
+            savepoint.execute("insert into effect values (99)").await?;
+            savepoint
+                .execute("insert into no_such_table values (1)")
+                .await
+                .expect_err("there is no such table");
+            match end {
+                SavepointEnd::RolledBack => savepoint.rollback().await,
+                SavepointEnd::Dropped => Ok(()),
+            }
+        }
+
+        async fn pooled_depth(&self) -> usize {
+            let connection = self.store.pool.acquire().await.expect("a connection");
+            <<$database as sqlx::Database>::TransactionManager as sqlx_core::transaction::TransactionManager>
+                                ::get_transaction_depth(&connection)
+        }
+    };
+}
+pub(super) use like_any_other;

@@ -128,3 +128,5 @@ macro_rules! sentences {
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Postgres};
-use sqlx_core::transaction::TransactionManager;
 
-use super::harness::{Harness, SavepointEnd, Server};
+use super::harness::{Harness, SavepointEnd, Server, like_any_other};
 use super::proxy::Proxy;
 use crate::store::dialect::{Dialect, Store};
 use crate::store::{MigrateMode, Tx, postgres};
@@ -41,7 +40,6 @@ impl Harness for Pg {
     type D = Postgres;
 
     const ERROR_ABORTS: bool = true;
-    const ONE_WRITER: bool = false;
     const ROLLBACK_STRAYS: bool = true;
     const DEFERRED: Option<(&'static str, &'static str)> = Some((
         "create table parent (id int primary key); \
@@ -98,33 +96,12 @@ impl Harness for Pg {
         number
     }
 
-    async fn write(tx: &mut Tx<Postgres>, sql: &str) -> sqlx::Result<u64> {
-        Ok(tx.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?.rows_affected())
-    }
-
-    async fn past_guard(tx: &mut Tx<Postgres>, sql: &str) -> sqlx::Result<u64> {
-        Ok((&mut **tx).execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?.rows_affected())
-    }
+    like_any_other!(Postgres);
 
     async fn age_inbox(&self, by: Duration) {
         let seconds = by.as_secs();
         let inbox = format!("{}eos_inbox", self.store.schema);
         self.outside(&format!("update {inbox} set seen_at = seen_at - interval '{seconds} seconds'")).await;
-    }
-
-    async fn in_savepoint(tx: &mut Tx<Postgres>, end: SavepointEnd) -> sqlx::Result<()> {
-        let mut savepoint = tx.begin().await?;
-        savepoint.execute("insert into effect values (99)").await?;
-        savepoint.execute("insert into no_such_table values (1)").await.expect_err("there is no such table");
-        match end {
-            SavepointEnd::RolledBack => savepoint.rollback().await,
-            SavepointEnd::Dropped => Ok(()),
-        }
-    }
-
-    async fn pooled_depth(&self) -> usize {
-        let connection = self.store.pool.acquire().await.expect("a connection");
-        <Postgres as sqlx::Database>::TransactionManager::get_transaction_depth(&connection)
     }
 }
 

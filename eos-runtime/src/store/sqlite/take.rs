@@ -1,0 +1,105 @@
+//! Taking a partition, and looking at what the row says.
+//!
+//! A take is a write, so it waits for whatever attempt is in flight in this file and reads the position which that
+//! attempt committed.
+
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
+use uuid::Uuid;
+
+use super::{RowId, attempt, lock};
+use crate::store::dialect::{Store, StoreOptions};
+use crate::store::{Hold, LastRecord, PartitionKey, Standing};
+
+pub(super) async fn take(
+    store: &Store<Sqlite>,
+    key: &PartitionKey,
+    start: i64,
+    cluster: Option<&str>,
+    options: StoreOptions,
+) -> sqlx::Result<Hold<RowId>> {
+    let mut tx = attempt::open(store.pool.acquire().await?).await?;
+    let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
+    let stream = stream(store, &mut tx, key).await?;
+    let token = Uuid::new_v4();
+    let sql = format!(
+        "insert into {}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
+         values ($1, $2, $3, 1, $4, $5, $6) \
+         on conflict (group_id, topic, partition, slot) do update \
+         set epoch = p.epoch + 1, owner = excluded.owner, taken_at = excluded.taken_at, \
+             cluster = coalesce(p.cluster, excluded.cluster) \
+         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, id",
+        store.schema
+    );
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(&*key.group)
+        .bind(&*key.topic)
+        .bind(key.partition)
+        .bind(token)
+        .bind(cluster)
+        .bind(start)
+        .fetch_one(&mut tx)
+        .await?;
+    super::statements(&mut tx, "commit".to_owned()).await.map_err(|(_, error)| error)?;
+    drop(turn);
+    attempt::close(tx).await?;
+    let epoch: i64 = row.try_get(0)?;
+    Ok(Hold {
+        key: key.clone(),
+        stream,
+        token,
+        epoch,
+        next_offset: row.try_get(1)?,
+        last: last_record(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
+        cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
+        locator: RowId(row.try_get(6)?),
+        created: epoch == 1,
+    })
+}
+
+fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64>) -> Option<LastRecord> {
+    let checksum = u32::try_from(checksum?).ok()?;
+    Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
+}
+
+/// The inbox's number for this group and topic, made where there is none.
+async fn stream(
+    store: &Store<Sqlite>,
+    connection: &mut SqliteConnection,
+    key: &PartitionKey,
+) -> sqlx::Result<i32> {
+    let sql = format!(
+        "insert into {}eos_stream (group_id, topic) values ($1, $2) \
+         on conflict (group_id, topic) do update set topic = excluded.topic returning id",
+        store.schema
+    );
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(&*key.group).bind(&*key.topic).fetch_one(connection).await
+}
+
+/// Tokens are random and a row's own, so they find it without its key.
+pub(super) async fn standings(
+    store: &Store<Sqlite>,
+    holds: &[(PartitionKey, Uuid)],
+) -> sqlx::Result<Vec<Standing>> {
+    let tokens: Vec<_> = holds.iter().map(|(_, token)| format!("x'{}'", token.as_simple())).collect();
+    let sql = format!(
+        "select owner, next_offset from {}eos_position where owner in ({})",
+        store.schema,
+        tokens.join(",")
+    );
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&store.pool).await?;
+    let standing = |token: &Uuid| match rows.iter().find(|(owner, _)| owner == token) {
+        Some((_, next_offset)) => Standing::Ours { next_offset: *next_offset },
+        None => Standing::Fenced,
+    };
+    Ok(holds.iter().map(|(_, token)| standing(token)).collect())
+}
+
+pub(super) async fn known_partitions(
+    store: &Store<Sqlite>,
+    group: &str,
+    topic: &str,
+) -> sqlx::Result<Vec<i32>> {
+    let sql =
+        format!("select partition from {}eos_position where group_id = $1 and topic = $2", store.schema);
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(group).bind(topic).fetch_all(&store.pool).await
+}
