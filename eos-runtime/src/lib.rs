@@ -8,6 +8,7 @@ mod consumer;
 mod error;
 mod extract;
 mod fault;
+mod kafka;
 mod listener;
 mod record;
 mod settings;
@@ -24,6 +25,7 @@ pub use extract::{
     Delivery, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs, RecordMeta, RefFromRecord,
     Rejection, State,
 };
+pub use kafka::embedded;
 pub use record::{Headers, Record, RecordBuilder};
 pub use settings::Mistakes;
 #[cfg(feature = "mysql")]

@@ -5,9 +5,9 @@
 //! owns the other ends; dropping the lease gives the partition back, revocation cancels the lease's token.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::record::Record;
@@ -31,17 +31,23 @@ pub(crate) struct Lease {
 pub(crate) struct Chunk {
     pub(crate) seek: u64,
     pub(crate) records: Vec<Record>,
+    /// What the records weigh in memory, so that large ones fill the queue sooner.
+    pub(crate) bytes: usize,
 }
 
 /// What worker and source both see of a partition, without a lock.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Records handed over and not yet taken up; the source pauses the partition when it grows large.
+    /// Records handed over and not yet done with; the source waits when there are many.
     queued: AtomicUsize,
+    /// Bytes of the chunks that the worker has not yet picked up; bounds memory where records are large.
+    bytes: AtomicUsize,
     /// The next offset to tell Kafka, or -1 before there is one.
     committed: AtomicI64,
     /// How many seeks were asked for; chunks of earlier ones are stale.
-    seeks: std::sync::atomic::AtomicU64,
+    seeks: AtomicU64,
+    /// Told when the source cannot go on reading where it is; see [`Lease::suspicion`].
+    suspect: Arc<Notify>,
 }
 
 /// Where a partition's log begins and ends at the moment.
@@ -100,12 +106,18 @@ pub(crate) struct LeaseId {
     pub(crate) assignment: u64,
 }
 
-/// The source's ends of a lease.
+/// The source's ends of a lease; dropping them revokes it.
 #[derive(Debug)]
 pub(crate) struct LeaseSource {
     pub(crate) intake: mpsc::UnboundedSender<Chunk>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) revoked: CancellationToken,
+}
+
+impl Drop for LeaseSource {
+    fn drop(&mut self) {
+        self.revoked.cancel();
+    }
 }
 
 impl Lease {
@@ -151,6 +163,10 @@ impl Lease {
     }
 
     fn current(&self, chunk: Chunk) -> Option<Vec<Record>> {
+        let before = self.shared.bytes.fetch_sub(chunk.bytes, Ordering::AcqRel);
+        if before > RESUME_BELOW_BYTES && before - chunk.bytes <= RESUME_BELOW_BYTES {
+            self.requests.wake();
+        }
         if chunk.seek == self.shared.seeks.load(Ordering::Acquire) {
             return Some(chunk.records);
         }
@@ -166,12 +182,21 @@ impl Lease {
         }
     }
 
+    /// Notified when the log is not what the source took it for: the offset it wanted is gone (retention, a topic
+    /// made anew, a truncated log). Nothing more is delivered until the worker seeks, so the answer is always: compare
+    /// [`watermarks`](Lease::watermarks) with the position, then stop or [`seek`](Lease::seek) again, even to the
+    /// same offset.
+    pub(crate) fn suspicion(&self) -> Arc<Notify> {
+        Arc::clone(&self.shared.suspect)
+    }
+
     /// Says how far the database has committed; Kafka's committed offset follows.
     pub(crate) fn committed(&self, next_offset: i64) {
         self.shared.committed.store(next_offset, Ordering::Release);
     }
 
-    /// Starts delivery at `offset`; whatever was queued from before is dropped.
+    /// Starts delivery at `offset`; whatever was queued from before is dropped. Waits as long as it takes (a broker
+    /// that is down is no error), until the partition is revoked.
     pub(crate) async fn seek(&self, offset: i64) -> Result<(), SourceError> {
         let seek = self.shared.seeks.fetch_add(1, Ordering::AcqRel) + 1;
         self.ask(|reply| self.requests.seek(self.id(), offset, seek, reply)).await
@@ -202,20 +227,36 @@ impl Lease {
     }
 }
 
-/// The source pauses a partition that has this many records queued…
-pub(crate) const PAUSE_AT: usize = 2_000;
-/// …and resumes it when this many are left.
-pub(crate) const RESUME_BELOW: usize = 1_000;
+/// The source takes nothing from a partition's log while this many records are queued…
+const FULL_AT: usize = 2_000;
+/// …or this many bytes…
+const FULL_AT_BYTES: usize = 1 << 20;
+/// …and goes on when so many records…
+const RESUME_BELOW: usize = 1_000;
+/// …and bytes are left.
+const RESUME_BELOW_BYTES: usize = FULL_AT_BYTES / 2;
 
 impl Shared {
-    /// Counts records as handed over; how many are queued now.
-    pub(crate) fn hand_over(&self, count: usize) -> usize {
-        self.queued.fetch_add(count, Ordering::AcqRel) + count
+    /// Counts records as handed over. Before they are sent: the worker may be done with them at once.
+    pub(crate) fn hand_over(&self, count: usize, bytes: usize) {
+        self.queued.fetch_add(count, Ordering::AcqRel);
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// How many records are queued.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued.load(Ordering::Acquire)
+    /// Whether the source should hold back.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queued.load(Ordering::Acquire) >= FULL_AT || self.bytes.load(Ordering::Acquire) >= FULL_AT_BYTES
+    }
+
+    /// Whether it may go on after having held back.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued.load(Ordering::Acquire) <= RESUME_BELOW
+            && self.bytes.load(Ordering::Acquire) <= RESUME_BELOW_BYTES
+    }
+
+    /// Tells the worker to look at the log again.
+    pub(crate) fn suspect(&self) {
+        self.suspect.notify_one();
     }
 
     /// What to tell Kafka, or `None` before anything was committed.

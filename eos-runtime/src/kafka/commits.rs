@@ -1,0 +1,224 @@
+//! Offsets follow the database: Kafka is told now and then what was committed there, for lag and for tools.
+//!
+//! One commit is under way at a time, so that an answer belongs to a question: an accepted one proves that this
+//! member held its partitions in a valid generation after it was asked, which is what a `confirm` wants to know.
+//!
+//! rdkafka 0.39 never reports what became of an asynchronous commit (it asks librdkafka for the event, which comes
+//! only where a callback is set). A synchronous one answers, but waits for the coordinator as long as that takes: it
+//! has a thread of its own, the clerk's, which holds up neither polling nor the process's end.
+
+use std::sync::{Arc, Weak, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+use super::consumer::{Command, Desk};
+use super::failure::KafkaFailure;
+use super::partitions::{Member, Partitions};
+use crate::source::{LeaseId, SourceError};
+
+/// How long a confirmation may take.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+/// The group's ways of saying that this member's generation is over, or about to be.
+const NO_LONGER: [Code; 8] = [
+    Code::IllegalGeneration,
+    Code::UnknownMemberId,
+    Code::RebalanceInProgress,
+    Code::StaleMemberEpoch,
+    Code::FencedMemberEpoch,
+    Code::FencedInstanceId,
+    Code::UnreleasedInstanceId,
+    Code::AssignmentLost,
+];
+
+/// The commits of one member.
+pub(super) struct Commits {
+    every: Duration,
+    due: Instant,
+    clerk: mpsc::Sender<Offsets>,
+    under_way: Option<UnderWay>,
+    confirms: Vec<Confirm>,
+    /// Whether the last one failed; said once.
+    failing: bool,
+}
+
+/// Offsets to commit.
+type Offsets = Vec<(LeaseId, i64)>;
+
+struct UnderWay {
+    offsets: Offsets,
+    confirms: Vec<Confirm>,
+}
+
+/// A worker that asks whether it still holds its partition.
+struct Confirm {
+    lease: LeaseId,
+    offset: i64,
+    until: Instant,
+    reply: oneshot::Sender<Result<bool, SourceError>>,
+}
+
+impl Commits {
+    /// Starts the clerk; it ends with the commits.
+    pub(super) fn start(
+        every: Duration,
+        member: &Arc<Member>,
+        desk: &Arc<Desk>,
+    ) -> Result<Self, KafkaFailure> {
+        let (clerk, todo) = mpsc::channel();
+        let (member, desk) = (Arc::downgrade(member), Arc::clone(desk));
+        thread::Builder::new()
+            .name("eos-commit".to_owned())
+            .spawn(move || commit_all(&todo, &member, &desk))
+            .map_err(|error| KafkaFailure::Client {
+                reason: format!("no thread for its commits: {error}"),
+            })?;
+        let due = Instant::now() + every;
+        Ok(Commits { every, due, clerk, under_way: None, confirms: Vec::new(), failing: false })
+    }
+
+    /// Asks the group; `offset` is committed on the way.
+    pub(super) fn confirm(
+        &mut self,
+        lease: LeaseId,
+        offset: i64,
+        reply: oneshot::Sender<Result<bool, SourceError>>,
+    ) {
+        self.confirms.push(Confirm { lease, offset, until: Instant::now() + CONFIRM, reply });
+    }
+
+    /// Sends what is due, if nothing is under way.
+    pub(super) fn go_on(&mut self, partitions: &mut Partitions) {
+        let now = Instant::now();
+        self.expire(now, partitions);
+        let periodic = now >= self.due;
+        let asked = !self.confirms.is_empty();
+        if self.under_way.is_some() || !(periodic || asked || partitions.is_in_a_hurry()) {
+            return;
+        }
+        let confirms = std::mem::take(&mut self.confirms);
+        // A confirmation travels alone: another partition's error would leave its answer unclear.
+        let offsets = if asked { wanted(&confirms) } else { untold(partitions) };
+        if !asked {
+            self.due = now + self.every;
+        }
+        if !offsets.is_empty() && self.clerk.send(offsets.clone()).is_ok() {
+            self.under_way = Some(UnderWay { offsets, confirms });
+        }
+    }
+
+    /// Takes in an answer; whether the broker accepted the commit.
+    pub(super) fn answered(&mut self, result: Result<(), Code>, partitions: &mut Partitions) -> bool {
+        let Some(under_way) = self.under_way.take() else { return false };
+        match result {
+            Ok(()) => {
+                self.failing = false;
+                for slot in partitions.committing() {
+                    if let Some((_, offset)) = under_way.offsets.iter().find(|(lease, _)| slot.is(lease)) {
+                        slot.told = Some(*offset);
+                    }
+                }
+            }
+            // A rebalance overtook it; whoever is given the partition tells Kafka.
+            Err(code) if NO_LONGER.contains(&code) => {}
+            Err(code) => self.complain(code),
+        }
+        for confirm in under_way.confirms {
+            let held = partitions.find(&confirm.lease).is_some();
+            tell(confirm.reply, standing(held, result));
+        }
+        result.is_ok()
+    }
+
+    fn expire(&mut self, now: Instant, partitions: &mut Partitions) {
+        let waiting = self.under_way.iter_mut().map(|under_way| &mut under_way.confirms);
+        for confirms in waiting.chain([&mut self.confirms]) {
+            for index in (0..confirms.len()).rev() {
+                if partitions.find(&confirms[index].lease).is_none() {
+                    confirms.swap_remove(index); // its reply is dropped, which says `Revoked`
+                } else if now >= confirms[index].until {
+                    tell(
+                        confirms.swap_remove(index).reply,
+                        Err(SourceError::Broker("no answer in time".into())),
+                    );
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, code: Code) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(
+                target: "eos::kafka", %code,
+                "offsets could not be committed to Kafka; nothing is lost, positions are in the database, and the \
+                 next commit catches up"
+            );
+        }
+    }
+}
+
+/// The clerk's life.
+fn commit_all(todo: &mpsc::Receiver<Offsets>, member: &Weak<Member>, desk: &Desk) {
+    for offsets in todo {
+        let Some(member) = member.upgrade() else { return };
+        let answer = list(&offsets).and_then(|list| member.commit(&list, CommitMode::Sync));
+        drop(member);
+        let result = answer.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown));
+        desk.tell(Command::Committed { result });
+    }
+}
+
+fn wanted(confirms: &[Confirm]) -> Offsets {
+    let mut offsets: Offsets = Vec::with_capacity(confirms.len());
+    for confirm in confirms {
+        if !offsets.iter().any(|(lease, _)| *lease == confirm.lease) {
+            offsets.push((confirm.lease.clone(), confirm.offset));
+        }
+    }
+    offsets
+}
+
+fn untold(partitions: &mut Partitions) -> Offsets {
+    partitions.committing().filter_map(|slot| Some((slot.lease(), slot.untold()?))).collect()
+}
+
+fn list(offsets: &[(LeaseId, i64)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (lease, offset) in offsets {
+        list.add_partition_offset(&lease.topic, lease.partition, Offset::Offset(*offset))?;
+    }
+    Ok(list)
+}
+
+/// What an answer says about a partition that is (or is not) still assigned.
+fn standing(held: bool, result: Result<(), Code>) -> Result<bool, SourceError> {
+    match result {
+        Ok(()) => Ok(held),
+        Err(code) if NO_LONGER.contains(&code) => Ok(false),
+        Err(code) => Err(SourceError::Broker(code.to_string().into())),
+    }
+}
+
+fn tell(reply: oneshot::Sender<Result<bool, SourceError>>, answer: Result<bool, SourceError>) {
+    // A worker that no longer listens has been revoked.
+    drop(reply.send(answer));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_accepted_commit_of_a_partition_still_held_confirms() {
+        assert!(standing(true, Ok(())).expect("an answer"));
+        assert!(!standing(false, Ok(())).expect("an answer"));
+        assert!(!standing(true, Err(Code::IllegalGeneration)).expect("an answer"));
+        assert!(standing(true, Err(Code::CoordinatorNotAvailable)).is_err());
+    }
+}

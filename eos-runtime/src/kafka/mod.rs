@@ -1,0 +1,35 @@
+//! The log source: the only room that says `rdkafka`.
+//!
+//! | file | what it promises |
+//! |---|---|
+//! | `client.rs` | librdkafka's settings: the few that a promise hangs on, and defaults that keep memory small |
+//! | `consumer.rs` | a group member: how it is started, asked and stopped |
+//! | `poll.rs` | its thread: one loop that never waits long for anything |
+//! | `partitions.rs` | what is assigned and what is being given up; every answer to a rebalance |
+//! | `seek.rs` | delivery starts at the offset that was asked for, and nowhere else |
+//! | `commits.rs` | offsets follow the database; a commit's answer proves membership |
+//! | `copy.rs` | librdkafka's message → our record, one allocation |
+//! | `context.rs` | what librdkafka calls back: written down, never acted on there |
+//! | `cluster.rs`, `outage.rs` | questions to the cluster, asked off the poll thread; one report an outage |
+//! | `failure.rs` | which errors end the process, and whose turn it is |
+//! | `embedded.rs` | librdkafka's in-process broker |
+
+mod client;
+mod cluster;
+mod commits;
+mod consumer;
+mod context;
+mod copy;
+pub mod embedded;
+mod failure;
+mod outage;
+mod partitions;
+mod poll;
+mod seek;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use client::{ClientOptions, ConsumerOptions};
+pub(crate) use cluster::Cluster;
+pub(crate) use consumer::{Consumer, OnLease};
+pub(crate) use failure::KafkaFailure;

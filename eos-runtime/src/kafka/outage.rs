@@ -1,0 +1,65 @@
+//! One report when brokers cannot be reached, and one when they can be again, however many notice.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::failure::Fault;
+
+/// Whether an outage is known.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    since: Arc<Mutex<Option<Instant>>>,
+}
+
+/// The outage that its holder reported; dropping it forgets the outage.
+#[derive(Debug)]
+pub(super) struct Over {
+    since: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Outage {
+    /// Reports the outage, if it is news; whoever gets the answer finds out when it is over.
+    pub(super) fn begin(&self, fault: &Fault) -> Option<Over> {
+        let mut since = lock(&self.since);
+        if since.is_some() {
+            return None;
+        }
+        *since = Some(Instant::now());
+        tracing::warn!(target: "eos::kafka", code = %fault.code, "a broker cannot be reached: {}; still trying", fault.reason);
+        Some(Over { since: Arc::clone(&self.since) })
+    }
+}
+
+impl Over {
+    /// Reports that it is over.
+    pub(super) fn end(self) {
+        let seconds = lock(&self.since).map_or(0, |since| since.elapsed().as_secs());
+        tracing::info!(target: "eos::kafka", seconds, "Kafka answers again");
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        *lock(&self.since) = None;
+    }
+}
+
+fn lock(since: &Mutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    since.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::types::RDKafkaErrorCode as Code;
+
+    #[test]
+    fn an_outage_is_reported_once_until_it_is_over() {
+        let outage = Outage::default();
+        let fault = Fault { code: Code::BrokerTransportFailure, reason: "127.0.0.1:1: refused".to_owned() };
+        let over = outage.begin(&fault).expect("news");
+        assert!(outage.begin(&fault).is_none());
+        over.end();
+        assert!(outage.begin(&fault).is_some());
+    }
+}
