@@ -1,1 +1,88 @@
-//! The same work under eos, as a user writes it.
+//! The same work under eos, as a user writes it. Which listener runs is a setting; see [`only`].
+
+use eos_runtime::prelude::*;
+use tokio::process::Command;
+
+use crate::child::Work;
+use crate::noop::Seen;
+use crate::orders::OrderPlaced;
+
+const ORDERS: &str = "orders";
+const ORDERS_BY_POSITION: &str = "orders_by_position";
+const NOOP: &str = "noop";
+
+static WORK: Work = Work::new();
+static SEEN: Seen = Seen::new();
+
+/// What a child of this kind is told; the rest is in eos's own settings.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChildArgs {
+    /// When so many are handled, the benchmark is told
+    #[arg(long)]
+    records: u64,
+}
+
+#[kafka_listener(id = "orders", topic = "${app.topic}", transactional)]
+async fn on_order(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult {
+    insert(tx, order).await
+}
+
+#[kafka_listener(id = "orders_by_position", topic = "${app.topic}", transactional(dedupe = "position"))]
+async fn on_order_by_position(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult {
+    insert(tx, order).await
+}
+
+async fn insert(tx: &mut PgTx, order: OrderPlaced) -> HandlerResult {
+    sqlx::query("insert into orders (order_id, customer, amount_cents) values ($1, $2, $3)")
+        .bind(order.order_id)
+        .bind(&order.customer)
+        .bind(order.amount_cents)
+        .execute(&mut *tx)
+        .await?;
+    WORK.one_done();
+    Ok(())
+}
+
+#[kafka_listener(id = "noop", topic = "${app.topic}")]
+async fn nothing(record: &Record) -> HandlerResult {
+    SEEN.one(record.payload());
+    Ok(())
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(args: &ChildArgs) -> anyhow::Result<()> {
+    WORK.expect(args.records);
+    SEEN.expect(args.records);
+    Ok(eos_runtime::run().await?)
+}
+
+/// Settings by which a child runs one of the listeners.
+pub(crate) fn only<'c>(
+    listener: Listener,
+    command: &'c mut Command,
+    kafka: &str,
+    group: &str,
+    topic: &str,
+) -> &'c mut Command {
+    let id = match listener {
+        Listener::Orders => ORDERS,
+        Listener::OrdersByPosition => ORDERS_BY_POSITION,
+        Listener::Noop => NOOP,
+    };
+    for other in [ORDERS, ORDERS_BY_POSITION, NOOP].iter().filter(|other| **other != id) {
+        command.env(format!("EOS__LISTENERS__{}__ENABLED", other.to_uppercase()), "false");
+    }
+    command
+        .env("EOS_KAFKA_BOOTSTRAP_SERVERS", kafka)
+        .env("EOS_KAFKA_GROUP", group)
+        .env("EOS__APP__TOPIC", topic)
+        .env("RUST_LOG", "warn")
+}
+
+/// One of this file's listeners.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Listener {
+    Orders,
+    OrdersByPosition,
+    Noop,
+}

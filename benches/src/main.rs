@@ -41,6 +41,7 @@ enum Workload {
 
 #[derive(Debug, Subcommand)]
 enum Child {
+    Eos(eos::ChildArgs),
     Handwritten(orders::ChildArgs),
     Raw(noop::RawArgs),
 }
@@ -48,6 +49,7 @@ enum Child {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().workload {
+        Workload::Child(Child::Eos(args)) => eos::run(&args).await,
         Workload::Child(Child::Handwritten(args)) => handwritten::run(&args).await,
         Workload::Child(Child::Raw(args)) => noop::raw(args).await,
         Workload::Orders(args) => measure(args.json, async |bed| orders::run(&args, bed).await).await,

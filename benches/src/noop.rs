@@ -1,7 +1,7 @@
 //! `noop`: a listener that does nothing, against a raw poll loop that does nothing.
 //!
 //! What is left is the way of a record from librdkafka to the handler. Both count in the same way: a counter for each
-//! partition, on a cache line of its own, and two looks at the clock.
+//! partition, on a cache line of its own, and two looks at the clock. Which partition it is stands in the payload.
 
 use std::process::Stdio;
 use std::sync::OnceLock;
@@ -17,6 +17,7 @@ use serde_json::{Map, json};
 use crate::bed::Bed;
 use crate::child::{self, Running, say_done, told_to_stop};
 use crate::driver::{self, Case, Sample, Workload};
+use crate::eos::{self, Listener};
 use crate::producer;
 use crate::report::Report;
 
@@ -85,11 +86,8 @@ impl Workload for Noop<'_> {
         let records = self.records.to_string();
         let mut command = child::this_program()?;
         if *case == EOS {
-            command
-                .args(["eos-noop", "--records", &records])
-                .env("EOS_KAFKA_BOOTSTRAP_SERVERS", &self.bed.kafka)
-                .env("EOS_KAFKA_GROUP", &group)
-                .env("EOS__APP__TOPIC", &self.topic);
+            command.args(["eos", "--records", &records]);
+            eos::only(Listener::Noop, &mut command, &self.bed.kafka, &group, &self.topic);
         } else {
             command.args(["raw", "--kafka", &self.bed.kafka, "--topic", &self.topic]).args([
                 "--group",
@@ -135,9 +133,11 @@ impl Seen {
         self.each.store(all / PARTITIONS as u64, Ordering::Relaxed);
     }
 
-    /// One more of this partition; the last of all tells the benchmark how long it took since the first.
-    pub(crate) fn one_of(&self, partition: i32) {
-        let before = self.partitions[partition as usize % PARTITIONS].0.fetch_add(1, Ordering::Relaxed);
+    /// One more, whose payload begins with its partition; the last of all tells the benchmark how long it took since
+    /// the first.
+    pub(crate) fn one(&self, payload: Option<&[u8]>) {
+        let partition = payload.and_then(<[u8]>::first).copied().unwrap_or_default();
+        let before = self.partitions[usize::from(partition) % PARTITIONS].0.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
             self.began.get_or_init(Instant::now);
         }
@@ -150,7 +150,7 @@ impl Seen {
     }
 }
 
-/// The loop to compare with: polls, looks which partition it is, and polls again. Offsets are stored and committed by
+/// The loop to compare with: polls, looks at the payload's first byte, and polls again. Offsets are stored and committed by
 /// librdkafka itself, which is its default and costs the loop nothing.
 pub(crate) async fn raw(args: RawArgs) -> anyhow::Result<()> {
     static SEEN: Seen = Seen::new();
@@ -164,7 +164,7 @@ pub(crate) async fn raw(args: RawArgs) -> anyhow::Result<()> {
     std::thread::spawn(move || {
         loop {
             match consumer.poll(Duration::from_millis(100)) {
-                Some(Ok(message)) => SEEN.one_of(message.partition()),
+                Some(Ok(message)) => SEEN.one(message.payload()),
                 Some(Err(error)) => eprintln!("{error}"),
                 None => {}
             }

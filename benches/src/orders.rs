@@ -22,11 +22,12 @@ use uuid::Uuid;
 use crate::bed::{Bed, Database};
 use crate::child::{self, Running};
 use crate::driver::{self, Case, Sample, Workload};
+use crate::eos::Listener;
 use crate::pgbench::Pgbench;
 use crate::proxy::Proxy;
 use crate::report::Report;
 use crate::stats::{Spread, rounded};
-use crate::{handwritten, producer};
+use crate::{eos, handwritten, producer};
 
 use full_inbox::FullInboxes;
 
@@ -253,13 +254,10 @@ impl<'a> Orders<'a> {
         let records = records.to_string();
         let mut command = child::this_program()?;
         if case.who == EOS {
-            let listener = if case.dedupe == POSITION { "orders_by_position" } else { "orders" };
-            command
-                .args(["eos-orders", "--listener", listener, "--records", &records])
-                .env("EOS_KAFKA_BOOTSTRAP_SERVERS", &self.bed.kafka)
-                .env("EOS_KAFKA_GROUP", group)
-                .env("EOS_DATABASE_URL", database)
-                .env("EOS__APP__TOPIC", topic);
+            let listener =
+                if case.dedupe == POSITION { Listener::OrdersByPosition } else { Listener::Orders };
+            command.args(["eos", "--records", &records]).env("EOS_DATABASE_URL", database);
+            eos::only(listener, &mut command, &self.bed.kafka, group, topic);
         } else {
             command
                 .args(["handwritten", "--kafka", &self.bed.kafka, "--topic", topic, "--group", group])

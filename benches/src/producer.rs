@@ -18,7 +18,7 @@ pub(crate) async fn orders(kafka: &str, topic: &str, partitions: i32, count: u64
     fill(kafka, topic, partitions, count, Contents::Orders).await
 }
 
-/// Appends records that mean nothing.
+/// Appends records that mean nothing; the first byte is the partition.
 pub(crate) async fn blanks(kafka: &str, topic: &str, partitions: i32, count: u64) -> anyhow::Result<()> {
     fill(kafka, topic, partitions, count, Contents::Blanks).await
 }
@@ -55,10 +55,10 @@ fn fill_blocking(
         .create()?;
     for (number, partition) in (0..count).zip((0..partitions).cycle()) {
         let (payload, headers) = match contents {
-            Contents::Orders => (order(number), Some(message_id())),
-            Contents::Blanks => ("x".repeat(PAYLOAD_BYTES), None),
+            Contents::Orders => (order(number).into_bytes(), Some(message_id())),
+            Contents::Blanks => (blank(partition), None),
         };
-        let mut record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&payload);
+        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&payload);
         record.headers = headers;
         loop {
             match producer.send(record) {
@@ -72,6 +72,12 @@ fn fill_blocking(
         }
     }
     producer.flush(Duration::from_secs(60)).context("Kafka did not take all records")
+}
+
+fn blank(partition: i32) -> Vec<u8> {
+    let mut blank = vec![0; PAYLOAD_BYTES];
+    blank[0] = partition as u8;
+    blank
 }
 
 fn message_id() -> OwnedHeaders {
