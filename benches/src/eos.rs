@@ -44,6 +44,7 @@ async fn insert(tx: &mut PgTx, order: OrderPlaced) -> HandlerResult {
 }
 
 #[kafka_listener(id = "noop", topic = "${app.topic}")]
+#[expect(clippy::unused_async, reason = "a listener is async, and this one does nothing")]
 async fn nothing(record: &Record) -> HandlerResult {
     SEEN.one(record.payload());
     Ok(())
