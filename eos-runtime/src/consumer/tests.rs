@@ -15,9 +15,7 @@ use crate::extract::{Delivery, States};
 use crate::listener::spec::{Dedupe, HandlerFuture, Isolation};
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
-use crate::source::{
-    Chunk, CommittedInKafka, Lease, LeaseId, LeaseSource, Requests, SourceError, Watermarks,
-};
+use crate::source::{CommittedInKafka, Lease, LeaseId, LeaseSource, Requests, SourceError, Watermarks};
 use crate::store::{Dialect, MigrateMode, postgres};
 
 /// A log in memory: offsets are indexes.
@@ -40,8 +38,7 @@ impl Requests for Log {
         let source = self.source.lock().expect("not poisoned");
         let source = source.as_ref().expect("the lease lives");
         for records in self.records[offset as usize..].chunks(64) {
-            source.shared.hand_over(records.len());
-            source.intake.send(Chunk { seek, records: records.to_vec() }).ok();
+            source.hand_over(seek, records.to_vec(), 0);
         }
     }
 

@@ -22,6 +22,8 @@ use super::failure::KafkaFailure;
 use super::partitions::{Member, Partitions};
 use crate::source::{LeaseId, SourceError};
 
+/// Goes with every offset of ours, so that one which somebody set with Kafka's tools can be told apart.
+pub(super) const OURS: &str = "eos";
 /// How long a confirmation may take.
 const CONFIRM: Duration = Duration::from_secs(10);
 
@@ -191,7 +193,9 @@ fn untold(partitions: &mut Partitions) -> Offsets {
 fn list(offsets: &[(LeaseId, i64)]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(offsets.len());
     for (lease, offset) in offsets {
-        list.add_partition_offset(&lease.topic, lease.partition, Offset::Offset(*offset))?;
+        let mut element = list.add_partition(&lease.topic, lease.partition);
+        element.set_offset(Offset::Offset(*offset))?;
+        element.set_metadata(OURS);
     }
     Ok(list)
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
@@ -15,11 +16,12 @@ use tokio::task::JoinHandle;
 
 use super::client::{ClientOptions, ConsumerOptions};
 use super::cluster::{ANSWER, Cluster};
+use super::commits::OURS;
 use super::context::Context;
 use super::failure::KafkaFailure;
 use super::partitions::{Member, panicked};
 use super::poll::Poller;
-use crate::source::{Lease, LeaseId, Requests, SourceError, Watermarks};
+use crate::source::{CommittedInKafka, Lease, LeaseId, Requests, SourceError, Watermarks};
 
 /// Starts a worker on a lease; called on the poll thread, within the runtime. The worker is joined by the consumer.
 pub(crate) type OnLease = Box<dyn Fn(Lease) -> JoinHandle<()> + Send + Sync>;
@@ -163,15 +165,20 @@ impl Requests for Desk {
         let member = self.member.get().cloned().unwrap_or_default();
         let (commands, thread) = (self.commands.clone(), self.thread.get().cloned());
         self.runtime.spawn_blocking(move || match committed(&member, &lease) {
-            Ok(offset) => {
-                drop(commands.send(Command::Confirm { lease, offset: offset.unwrap_or(0), reply }));
+            Ok(known) => {
+                let offset = known.map_or(0, |committed| committed.offset);
+                drop(commands.send(Command::Confirm { lease, offset, reply }));
                 thread.inspect(Thread::unpark);
             }
             Err(error) => drop(reply.send(Err(error))),
         });
     }
 
-    fn committed(&self, lease: LeaseId, reply: oneshot::Sender<Result<Option<i64>, SourceError>>) {
+    fn committed(
+        &self,
+        lease: LeaseId,
+        reply: oneshot::Sender<Result<Option<CommittedInKafka>, SourceError>>,
+    ) {
         let member = self.member.get().cloned().unwrap_or_default();
         self.runtime.spawn_blocking(move || reply.send(committed(&member, &lease)));
     }
@@ -184,7 +191,7 @@ impl Requests for Desk {
 }
 
 /// Asks the group's coordinator; blocks.
-fn committed(member: &Weak<BaseConsumer<Context>>, lease: &LeaseId) -> Result<Option<i64>, SourceError> {
+fn committed(member: &Weak<Member>, lease: &LeaseId) -> Result<Option<CommittedInKafka>, SourceError> {
     let member = member.upgrade().ok_or(SourceError::Revoked)?;
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(&lease.topic, lease.partition);
@@ -193,11 +200,16 @@ fn committed(member: &Weak<BaseConsumer<Context>>, lease: &LeaseId) -> Result<Op
     let element = element.ok_or_else(|| SourceError::Broker("an empty answer".into()))?;
     element.error().map_err(|error| SourceError::Broker(error.into()))?;
     match element.offset() {
-        Offset::Offset(offset) => Ok(Some(offset)),
+        Offset::Offset(offset) => Ok(Some(CommittedInKafka { offset, ours: is_ours(&element) })),
         Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => {
             Ok(None)
         }
     }
+}
+
+/// rdkafka panics where the metadata, any client's free text, is not UTF-8; then it is not ours.
+fn is_ours(element: &TopicPartitionListElem<'_>) -> bool {
+    catch_unwind(AssertUnwindSafe(|| element.metadata() == OURS)).unwrap_or(false)
 }
 
 impl fmt::Debug for Desk {

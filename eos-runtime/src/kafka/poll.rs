@@ -22,7 +22,7 @@ use super::copy::copy;
 use super::failure::{Fault, Follows, KafkaFailure};
 use super::partitions::{Member, Partitions, Slot, panicked};
 use crate::record::Record;
-use crate::source::{Chunk, Lease, Requests};
+use crate::source::{Lease, Requests};
 
 /// Records handed over at once.
 const CHUNK: usize = 256;
@@ -185,8 +185,7 @@ impl Poller {
             if !self.scratch.is_empty() {
                 some = true;
                 let records: Vec<Record> = self.scratch.drain(..).collect();
-                slot.source.shared.hand_over(records.len(), bytes);
-                if slot.source.intake.send(Chunk { seek, records, bytes }).is_err() {
+                if !slot.source.hand_over(seek, records, bytes) {
                     slot.delivering = None; // the worker is gone, and says why itself
                 }
             }

@@ -28,11 +28,11 @@ pub(crate) struct Lease {
 
 /// Records that were read together, in order; the generation tells which seek they follow.
 #[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) seek: u64,
-    pub(crate) records: Vec<Record>,
+struct Chunk {
+    seek: u64,
+    records: Vec<Record>,
     /// What the records weigh in memory, so that large ones fill the queue sooner.
-    pub(crate) bytes: usize,
+    bytes: usize,
 }
 
 /// What worker and source both see of a partition, without a lock.
@@ -109,9 +109,19 @@ pub(crate) struct LeaseId {
 /// The source's ends of a lease; dropping them revokes it.
 #[derive(Debug)]
 pub(crate) struct LeaseSource {
-    pub(crate) intake: mpsc::UnboundedSender<Chunk>,
+    intake: mpsc::UnboundedSender<Chunk>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) revoked: CancellationToken,
+}
+
+impl LeaseSource {
+    /// Hands records over, with what they weigh in memory; false when the worker is gone.
+    pub(crate) fn hand_over(&self, seek: u64, records: Vec<Record>, bytes: usize) -> bool {
+        // Counted before they are sent: the worker may be done with them at once.
+        self.shared.queued.fetch_add(records.len(), Ordering::AcqRel);
+        self.shared.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.intake.send(Chunk { seek, records, bytes }).is_ok()
+    }
 }
 
 impl Drop for LeaseSource {
@@ -237,12 +247,6 @@ const RESUME_BELOW: usize = 1_000;
 const RESUME_BELOW_BYTES: usize = FULL_AT_BYTES / 2;
 
 impl Shared {
-    /// Counts records as handed over. Before they are sent: the worker may be done with them at once.
-    pub(crate) fn hand_over(&self, count: usize, bytes: usize) {
-        self.queued.fetch_add(count, Ordering::AcqRel);
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-    }
-
     /// Whether the source should hold back.
     pub(crate) fn is_full(&self) -> bool {
         self.queued.load(Ordering::Acquire) >= FULL_AT || self.bytes.load(Ordering::Acquire) >= FULL_AT_BYTES
