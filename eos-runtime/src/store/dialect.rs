@@ -23,6 +23,31 @@ pub(crate) enum Fault {
     Failed,
 }
 
+impl Fault {
+    /// What an error means that the database did not send: the driver's own.
+    pub(crate) fn of_driver(error: &sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        if matches!(error, E::Configuration(_) | E::InvalidArgument(_)) {
+            Fault::Refused
+        } else if matches!(
+            error,
+            E::Encode(_)
+                | E::Decode(_)
+                | E::RowNotFound
+                | E::TypeNotFound { .. }
+                | E::ColumnDecode { .. }
+                | E::ColumnNotFound(_)
+                | E::ColumnIndexOutOfBounds { .. }
+        ) {
+            Fault::Failed
+        } else {
+            // I/O, a protocol that ended early, a pool that timed out or closed, a thread that ended: the connection
+            // is of no use.
+            Fault::Unavailable
+        }
+    }
+}
+
 /// How a store works for one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreOptions {

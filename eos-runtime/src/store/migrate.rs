@@ -70,6 +70,8 @@ pub fn migrations(database: &str, schema: &str) -> Option<String> {
     match database {
         #[cfg(feature = "postgres")]
         "postgres" => Some(render(super::postgres::MIGRATIONS, &super::postgres::qualifier(schema))),
+        #[cfg(feature = "mysql")]
+        "mysql" => Some(render(super::mysql::MIGRATIONS, &super::mysql::qualifier(schema))),
         #[cfg(feature = "sqlite")]
         "sqlite" => Some(render(super::sqlite::MIGRATIONS, &super::sqlite::qualifier(schema))),
         _ => None,

@@ -9,6 +9,8 @@ mod conformance;
 mod dialect;
 mod guard;
 mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::harness::*;
 use super::proxy::Loses;
-use crate::store::{ChainFailed, CommitFailed, Open, PartitionKey, Rest};
+use crate::store::{ChainFailed, CommitFailed, Open, Rest};
 
 pub(super) async fn a_commit_whose_answer_was_lost_stands<H: Server>(h: &H) {
     in_doubt(h, Loses::Answers, Chained::No).await;

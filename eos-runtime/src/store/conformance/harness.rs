@@ -228,8 +228,8 @@ macro_rules! like_any_other {
 
         async fn pooled_depth(&self) -> usize {
             let connection = self.store.pool.acquire().await.expect("a connection");
-            <<$database as sqlx::Database>::TransactionManager as sqlx_core::transaction::TransactionManager>
-                                        ::get_transaction_depth(&connection)
+            type Manager = <$database as sqlx::Database>::TransactionManager;
+            <Manager as sqlx_core::transaction::TransactionManager>::get_transaction_depth(&connection)
         }
     };
 }

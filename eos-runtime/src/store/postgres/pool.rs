@@ -63,14 +63,7 @@ fn prepare_claims(schema: &str) -> String {
 /// What an error means, by class of SQLSTATE.
 /// Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
-    let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Fault::Refused,
-            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => Fault::Failed,
-            // I/O, a protocol that ended early, a pool that timed out or closed: the connection is of no use.
-            _ => Fault::Unavailable,
-        };
-    };
+    let Some(database) = error.as_database_error() else { return Fault::of_driver(error) };
     match database.code().as_deref().unwrap_or_default() {
         "40001" | "40P01" => Fault::Transient,
         // No such user, password or database.

@@ -76,7 +76,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Looks for a broken promise. Ends its process if it is the one that was `seen` before; otherwise returns it.
-pub(super) fn end_overdue(own: &Record, seen: Option<Suspect>) -> Option<Suspect> {
+pub(super) fn end_overdue(own: &Record, seen: Option<&Suspect>) -> Option<Suspect> {
     let prefix = own.0.prefix.file_name()?.to_str()?;
     for entry in own.0.prefix.parent()?.read_dir().ok()?.flatten() {
         let name = entry.file_name();
@@ -99,7 +99,7 @@ pub(super) fn end_overdue(own: &Record, seen: Option<Suspect>) -> Option<Suspect
             continue;
         }
         let suspect = Suspect { path: entry.path(), text };
-        if seen.as_ref() != Some(&suspect) {
+        if seen != Some(&suspect) {
             return Some(suspect);
         }
         match process::end(pid, started) {

@@ -66,7 +66,7 @@ pub(super) async fn begin(
         record.until(patience);
         if looked.elapsed() > LOOK {
             looked = Instant::now();
-            suspect = holder::end_overdue(&record, suspect);
+            suspect = holder::end_overdue(&record, suspect.as_ref());
         }
     }
 }

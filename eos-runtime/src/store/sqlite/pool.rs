@@ -38,14 +38,7 @@ pub(crate) fn qualifier(_schema: &str) -> String {
 
 /// What an error means, by result code.
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
-    let Some(code) = code(error) else {
-        return match error {
-            sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Fault::Refused,
-            sqlx::Error::Encode(_) | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => Fault::Failed,
-            // A pool that timed out or closed, a thread that ended: the connection is of no use.
-            _ => Fault::Unavailable,
-        };
-    };
+    let Some(code) = code(error) else { return Fault::of_driver(error) };
     match code {
         // BUSY and LOCKED: another writes.
         5 | 6 => Fault::Transient,
