@@ -10,6 +10,7 @@ mod builder;
 mod checks;
 mod databases;
 mod glob;
+mod open;
 mod plan;
 mod run;
 mod select;

@@ -1,16 +1,235 @@
 //! What runs between start and stop: databases, then consumers; and the stop in the opposite order.
 
-use tokio_util::sync::CancellationToken;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use futures_util::future::{join_all, select_all, try_join_all};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
+use crate::consumer::{Bound, Counts, RetryPolicy, Work, run_plain, run_transactional};
+use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
+use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
+use crate::listener::resolved::{Listener, Promise};
+use crate::listener::spec::{Body, Dedupe, Isolation, TxHandler};
+use crate::settings::Bootstrap;
+use crate::source::Lease;
+use crate::store::{Dialect, StoreOptions, Tx};
 
 /// Runs the plan until `stop` is cancelled, and then to its ordered end.
 ///
 /// # Cancel safety
 /// Dropping it drops every task and connection: what was in flight is rolled back.
 pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Error> {
-    stop.cancelled().await;
-    drop(plan);
-    Ok(())
+    let tasks = TaskTracker::new();
+    let care =
+        Caretaking { tasks: &tasks, stop: stop.child_token(), retention: plan.settings.inbox.retention };
+    let broker = broker(&plan)?;
+    let cluster = Cluster::new(&broker.client).map_err(|failure| kafka_error(&plan, failure))?;
+    let Some(opened) = stop.run_until_cancelled(start(&plan, &care, &cluster)).await else {
+        cluster.close().await;
+        return Ok(());
+    };
+    let opened = opened?;
+    let works = works(&plan, opened.cluster_id);
+    let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
+    let (consumers, failed) = match started {
+        Ok(mut consumers) => {
+            let failed = run_until_stopped(&mut consumers, &stop).await;
+            (consumers, failed)
+        }
+        Err(failure) => (Vec::new(), Err(failure)),
+    };
+
+    // In order: no new records, attempts in flight end, offsets are committed, then nothing needs a database.
+    end_consumers(consumers, most_of(plan.settings.shutdown.deadline)).await;
+    care.stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    join_all(opened.databases.iter().map(Opened::close)).await;
+    cluster.close().await;
+    works.iter().for_each(|work| say_counts(work));
+    failed.map_err(|failure| kafka_error(&plan, failure))
+}
+
+/// Where the brokers are, and the one in this process where that was asked for.
+struct Broker {
+    client: ClientOptions,
+    _embedded: Option<EmbeddedBroker>,
+}
+
+fn broker(plan: &Plan) -> Result<Broker, Error> {
+    let kafka = &plan.settings.kafka;
+    let properties =
+        kafka.properties.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (bootstrap_servers, embedded) = match &kafka.bootstrap {
+        Bootstrap::Servers(servers) => (servers.clone(), None),
+        Bootstrap::Embedded => {
+            let embedded = embedded_broker(plan)
+                .map_err(|error| Error::Kafka { group: group_names(plan), source: error.into() })?;
+            (embedded.bootstrap_servers().to_owned(), Some(embedded))
+        }
+    };
+    Ok(Broker { client: ClientOptions { bootstrap_servers, properties }, _embedded: embedded })
+}
+
+/// A broker in this process, with the topics that the listeners read: nobody else could make them.
+fn embedded_broker(plan: &Plan) -> Result<EmbeddedBroker, EmbeddedBrokerError> {
+    const PARTITIONS: u32 = 4;
+    let broker = EmbeddedBroker::start()?;
+    let topics: BTreeSet<&Arc<str>> = plan.listeners.iter().flat_map(|listener| &listener.topics).collect();
+    topics.into_iter().try_for_each(|topic| broker.create_topic(topic, PARTITIONS))?;
+    Ok(broker)
+}
+
+/// What has to be there before a consumer starts.
+struct Started {
+    databases: Vec<Opened>,
+    cluster_id: Option<Arc<str>>,
+}
+
+/// Reaches databases and brokers, all at the same time.
+async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<Started, Error> {
+    let databases = try_join_all(plan.databases.iter().map(|planned| open(planned, care)));
+    let brokers = async { cluster.connect().await.map_err(|failure| kafka_error(plan, failure)) };
+    let (databases, ()) = tokio::try_join!(databases, brokers)?;
+    Ok(Started { databases, cluster_id: cluster.cluster_id().await.map(Arc::from) })
+}
+
+/// What the workers of each listener share, in the plan's order.
+fn works(plan: &Plan, cluster: Option<Arc<str>>) -> Vec<Arc<Work>> {
+    let settings = &plan.settings;
+    let retry = RetryPolicy {
+        initial: settings.retry.initial,
+        factor: settings.retry.factor,
+        max: settings.retry.max,
+        jitter: settings.retry.jitter,
+    };
+    let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
+    let work = |listener: &Listener| {
+        let (isolation, dedupe) = match listener.promise {
+            Promise::Plain(_) => (Isolation::default(), Dedupe::Position),
+            Promise::Transactional { isolation, dedupe, .. } => (isolation, dedupe),
+        };
+        Arc::new(Work {
+            id: listener.id.into(),
+            group: Arc::clone(&listener.group),
+            deadline: listener.deadline,
+            isolation,
+            dedupe,
+            states: plan.states.clone(),
+            id_headers: Arc::clone(&id_headers),
+            classify: plan.classify.clone(),
+            retry,
+            stopped_log_every: settings.retry.stopped_log_every,
+            start: settings.kafka.start,
+            on_gap: settings.kafka.on_retention_gap,
+            cluster: cluster.clone(),
+            counts: Counts::default(),
+        })
+    };
+    plan.listeners.iter().map(work).collect()
+}
+
+/// Starts every listener's consumers.
+fn consumers(
+    plan: &Plan,
+    client: &ClientOptions,
+    cluster: &Cluster,
+    works: &[Arc<Work>],
+    databases: &[Opened],
+) -> Result<Vec<Consumer>, KafkaFailure> {
+    let mut consumers = Vec::new();
+    for (listener, work) in plan.listeners.iter().zip(works) {
+        for _ in 0..listener.concurrency {
+            let options = ConsumerOptions {
+                group: listener.group.to_string(),
+                topics: listener.topics.iter().map(ToString::to_string).collect(),
+                listener: listener.id.to_owned(),
+                commit_interval: plan.settings.kafka.commit_interval,
+                deadline: listener.deadline + StoreOptions::MARGIN,
+            };
+            let on_lease = on_lease(listener, work, databases);
+            consumers.push(Consumer::start(client, options, cluster.clone(), on_lease)?);
+        }
+    }
+    Ok(consumers)
+}
+
+/// What happens to a partition that was assigned: a worker of the listener's kind.
+fn on_lease(listener: &Listener, work: &Arc<Work>, databases: &[Opened]) -> OnLease {
+    let work = Arc::clone(work);
+    match &listener.promise {
+        Promise::Plain(handler) => {
+            let handler = *handler;
+            Box::new(move |lease| tokio::spawn(run_plain(lease, Arc::clone(&work), handler)))
+        }
+        Promise::Transactional { database, body, .. } => match (&databases[database.0], *body) {
+            #[cfg(feature = "postgres")]
+            (Opened::Postgres(bound), Body::Postgres(handler)) => transactional(work, bound.clone(), handler),
+            #[cfg(feature = "mysql")]
+            (Opened::MySql(bound), Body::MySql(handler)) => transactional(work, bound.clone(), handler),
+            #[cfg(feature = "sqlite")]
+            (Opened::Sqlite(bound), Body::Sqlite(handler)) => transactional(work, bound.clone(), handler),
+            (opened, body) => unreachable!("the plan matched {body:?} with {opened:?}"),
+        },
+    }
+}
+
+fn transactional<D: Dialect>(work: Arc<Work>, bound: Bound<D>, handler: TxHandler<Tx<D>>) -> OnLease {
+    Box::new(move |lease: Lease| -> JoinHandle<()> {
+        tokio::spawn(run_transactional(lease, Arc::clone(&work), bound.clone(), handler))
+    })
+}
+
+/// Waits for the stop, or for a consumer that cannot go on.
+async fn run_until_stopped(consumers: &mut [Consumer], stop: &CancellationToken) -> Result<(), KafkaFailure> {
+    let ended = select_all(consumers.iter_mut().map(|consumer| Box::pin(consumer.ended())));
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        (ended, ..) = ended => ended,
+    }
+}
+
+async fn end_consumers(mut consumers: Vec<Consumer>, within: Duration) {
+    consumers.iter().for_each(|consumer| consumer.stop(within));
+    for ended in join_all(consumers.iter_mut().map(Consumer::ended)).await {
+        if let Err(failure) = ended {
+            tracing::warn!(%failure, "a consumer did not stop in order");
+        }
+    }
+}
+
+/// The stop's deadline, less what closing takes after the attempts.
+fn most_of(deadline: Duration) -> Duration {
+    deadline.mul_f64(0.9)
+}
+
+fn say_counts(work: &Work) {
+    let counts = &work.counts;
+    tracing::info!(
+        listener = %work.id,
+        applied = counts.applied.load(Ordering::Relaxed),
+        duplicates = counts.duplicates.load(Ordering::Relaxed),
+        failed_attempts = counts.failed.load(Ordering::Relaxed),
+        without_message_id = counts.without_id.load(Ordering::Relaxed),
+        "what this process did"
+    );
+}
+
+fn kafka_error(plan: &Plan, failure: KafkaFailure) -> Error {
+    Error::Kafka { group: group_names(plan), source: failure.into() }
+}
+
+fn group_names(plan: &Plan) -> String {
+    let mut groups: Vec<&str> = plan.listeners.iter().map(|listener| &*listener.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.join(", ")
 }

@@ -17,12 +17,17 @@ use crate::source::{Lease, SourceError};
 /// Works on a lease until it is revoked.
 pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     let mut queue = Queue::new(lease);
-    let halt = match begin(&work, &mut queue).await {
-        Ok(()) => until_halt(&work, &mut queue, handler).await,
-        Err(halted) => halted,
-    };
-    if let (Halt::Stop(why), offset) = halt {
-        stopped(&work, &queue.lease, offset, &*why).await;
+    loop {
+        let halted = match begin(&work, &mut queue).await {
+            Ok(()) => until_halt(&work, &mut queue, handler).await,
+            Err(halted) => Some(halted),
+        };
+        match halted {
+            // The source cannot go on where it was: look where the log is now.
+            None => {}
+            Some((Halt::Revoked, _)) => return,
+            Some((Halt::Stop(why), offset)) => return stopped(&work, &queue.lease, offset, &*why).await,
+        }
     }
 }
 
@@ -71,25 +76,28 @@ async fn try_begin(work: &Work, queue: &mut Queue) -> Result<(), SourceError> {
     queue.seek(offset).await
 }
 
-async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Halted {
+/// `None` where the log has to be looked at again.
+async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Option<Halted> {
     let revoked = queue.lease.revoked.clone();
+    let suspicion = queue.lease.suspicion();
     loop {
         let record = match queue.try_next() {
             Some(record) => record,
             None => tokio::select! {
                 biased;
-                () = revoked.cancelled() => return (Halt::Revoked, None),
+                () = revoked.cancelled() => return Some((Halt::Revoked, None)),
+                () = suspicion.notified() => return None,
                 record = queue.next() => match record {
                     Some(record) => record,
-                    None => return (Halt::Revoked, None),
+                    None => return Some((Halt::Revoked, None)),
                 },
             },
         };
         if revoked.is_cancelled() {
-            return (Halt::Revoked, None);
+            return Some((Halt::Revoked, None));
         }
         if let Err(halt) = handle(work, queue, handler, &record).await {
-            return (halt, Some(record.offset()));
+            return Some((halt, Some(record.offset())));
         }
         queue.lease.committed(record.offset() + 1);
         Counts::add(&work.counts.applied);

@@ -81,6 +81,7 @@ pub(crate) async fn run<D: Dialect>(
                 listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
                 error = %Chain(&error), "the answer to COMMIT was lost; taking the partition again to learn what it was"
             ),
+            Turn::Suspicion => {}
             Turn::NotOurs(hold) => {
                 took_again += 1;
                 if !second_look(&work, &bound.store, &queue.lease, &hold, took_again).await {
@@ -98,6 +99,8 @@ enum Turn<L> {
     InDoubt(sqlx::Error),
     /// The row is not where this assignment left it.
     NotOurs(Hold<L>),
+    /// The source cannot go on reading: is it still our log?
+    Suspicion,
     /// The partition stops.
     Stop {
         offset: Option<i64>,
@@ -154,6 +157,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// The next record to handle; a session with nothing to do goes back to the pool.
     async fn wait(&mut self, mut rest: Rest<D>) -> Step<D> {
         let revoked = self.queue.lease.revoked.clone();
+        let suspicion = self.queue.lease.suspicion();
         self.watch.idle_at(rest.hold().next_offset);
         loop {
             if revoked.is_cancelled() {
@@ -169,6 +173,10 @@ impl<D: Dialect> Worker<'_, D> {
                 record = self.queue.next() => record,
                 () = revoked.cancelled() => continue,
                 () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
+                () = suspicion.notified() => {
+                    rest.into_hold().await;
+                    return Step::Leave(Turn::Suspicion);
+                }
                 () = self.bound.seats.wanted(), if has_seat => continue,
                 () = tokio::time::sleep(IDLE_SESSION), if has_seat => {
                     rest = self.give_seat_back(rest).await;

@@ -10,11 +10,11 @@ mod dialect;
 mod guard;
 mod migrate;
 #[cfg(feature = "mysql")]
-mod mysql;
+pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 mod tx;
 
 use std::fmt;

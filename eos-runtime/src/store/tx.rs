@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use sqlx::pool::PoolConnection;
-use sqlx::{Acquire, Database, Either, Execute, Executor, Pool, SqlStr};
+use sqlx::{Acquire, Database, Describe, Either, Execute, Executor, Pool, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 
 use super::guard::Admitted;
@@ -256,6 +256,13 @@ macro_rules! executor {
                 'c: 'e,
             {
                 (&mut **self).prepare_with(sql, parameters)
+            }
+
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$database>>>
+            where
+                'c: 'e,
+            {
+                (&mut **self).describe(sql)
             }
         }
     };

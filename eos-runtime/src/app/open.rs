@@ -1,0 +1,167 @@
+//! Opening the databases: reached, their tables in order, each with a pool of its own and watched over.
+//!
+//! A database that cannot be reached is waited for, and said so; one that refuses us (a wrong password, no such
+//! database) is an error that names the setting, never the secret.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::databases::PlannedDatabase;
+use super::target::Target;
+use crate::consumer::{Bound, Chain, Seats, Vigil};
+use crate::error::Error;
+use crate::settings::Migrate;
+use crate::store::{Dialect, Fault, MigrateError, MigrateMode, Store, SweepCursor};
+
+/// A database that is open, for the workers of its listeners.
+#[derive(Debug, Clone)]
+pub(crate) enum Opened {
+    #[cfg(feature = "postgres")]
+    Postgres(Bound<sqlx::Postgres>),
+    #[cfg(feature = "mysql")]
+    MySql(Bound<sqlx::MySql>),
+    #[cfg(feature = "sqlite")]
+    Sqlite(Bound<sqlx::Sqlite>),
+}
+
+/// What looks after the databases while they are open, and ends with the token.
+pub(super) struct Caretaking<'a> {
+    pub(super) tasks: &'a TaskTracker,
+    pub(super) stop: CancellationToken,
+    /// `[inbox] retention`.
+    pub(super) retention: Duration,
+}
+
+/// Opens a database: waits until it is reached and brings its tables up to date.
+///
+/// # Errors
+/// What waiting cannot mend.
+///
+/// # Cancel safety
+/// Cancel safe; a migration that was begun is rolled back.
+pub(super) async fn open(planned: &PlannedDatabase, care: &Caretaking<'_>) -> Result<Opened, Error> {
+    let (schema, connections) = (planned.schema.as_str(), planned.max_connections);
+    match &planned.target {
+        #[cfg(feature = "postgres")]
+        Target::Postgres(options) => {
+            use crate::store::postgres::{connect, probe};
+            let store = connect((**options).clone(), schema, connections);
+            ready(planned, store, || probe(options), care).await.map(Opened::Postgres)
+        }
+        #[cfg(feature = "mysql")]
+        Target::MySql(options) => {
+            use crate::store::mysql::{connect, probe};
+            let store = connect((**options).clone(), schema, connections);
+            ready(planned, store, || probe(options), care).await.map(Opened::MySql)
+        }
+        #[cfg(feature = "sqlite")]
+        Target::Sqlite(options) => {
+            use crate::store::sqlite::{connect, probe};
+            let store = connect((**options).clone(), schema, connections);
+            ready(planned, store, || probe(options), care).await.map(Opened::Sqlite)
+        }
+    }
+}
+
+async fn ready<D, P, F>(
+    planned: &PlannedDatabase,
+    store: Store<D>,
+    probe: P,
+    care: &Caretaking<'_>,
+) -> Result<Bound<D>, Error>
+where
+    D: Dialect,
+    P: Fn() -> F,
+    F: Future<Output = sqlx::Result<()>>,
+{
+    reach::<D, _, _>(planned, probe).await?;
+    let mode = match planned.migrate {
+        Migrate::Auto => MigrateMode::Auto,
+        Migrate::Check => MigrateMode::Check,
+    };
+    let tables = |source: MigrateError| Error::Tables { name: planned.name.clone(), source: source.into() };
+    D::migrate(&store, mode).await.map_err(tables)?;
+
+    let bound =
+        Bound { store: Arc::new(store), seats: Seats::new(planned.max_connections), vigil: Vigil::default() };
+    let watching = bound.vigil.clone().keep(Arc::clone(&bound.store), planned.verify_every);
+    let sweeping = sweep(Arc::clone(&bound.store), care.retention);
+    let stop = care.stop.clone();
+    care.tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watching => {}
+            () = sweeping => {}
+        }
+    });
+    Ok(bound)
+}
+
+/// Waits until the database answers; says so when it does not.
+async fn reach<D, P, F>(planned: &PlannedDatabase, probe: P) -> Result<(), Error>
+where
+    D: Dialect,
+    P: Fn() -> F,
+    F: Future<Output = sqlx::Result<()>>,
+{
+    let mut wait = Duration::from_millis(250);
+    while let Err(error) = probe().await {
+        if D::fault(&error) != Fault::Unavailable {
+            let (name, setting) = (planned.name.clone(), planned.setting.clone());
+            return Err(Error::Database { name, setting, source: error.into() });
+        }
+        tracing::warn!(
+            database = planned.name, error = %Chain(&error),
+            "the database cannot be reached; still trying, next in {wait:.1?} (see {})", planned.setting
+        );
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
+    }
+    Ok(())
+}
+
+impl Opened {
+    /// Closes the pool; connections that are in use are waited for.
+    pub(super) async fn close(&self) {
+        match self {
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(bound) => bound.store.pool.close().await,
+            #[cfg(feature = "mysql")]
+            Opened::MySql(bound) => bound.store.pool.close().await,
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(bound) => bound.store.pool.close().await,
+        }
+    }
+}
+
+/// Forgets ids older than `retention`, a small stretch of the inbox at a time, round and round.
+async fn sweep<D: Dialect>(store: Arc<Store<D>>, retention: Duration) {
+    /// Where something was deleted there is more, probably; elsewhere there is no hurry.
+    const MORE: Duration = Duration::from_millis(100);
+    const NOTHING: Duration = Duration::from_secs(1);
+    const ROUND: Duration = Duration::from_secs(60);
+
+    let mut cursor = SweepCursor::default();
+    loop {
+        let pause = match D::sweep(&store, cursor.clone(), retention).await {
+            Ok(swept) => {
+                let at_the_end = swept.next.is_none();
+                cursor = swept.next.unwrap_or_default();
+                match (at_the_end, swept.deleted) {
+                    (true, _) => ROUND,
+                    (false, 0) => NOTHING,
+                    (false, _) => MORE,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the inbox was not swept; again soon");
+                ROUND
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
