@@ -61,7 +61,7 @@ impl Harness for My {
         admin.execute(sqlx::raw_sql(AssertSqlSafe(make))).await.expect("made");
         admin.close().await.expect("closed");
         let options = server().database(&database);
-        let schema = if number % 2 == 0 { "" } else { &database };
+        let schema = if number.is_multiple_of(2) { "" } else { &database };
         let store = Arc::new(mysql::connect(options.clone(), schema, 8));
         My { options, database, store }
     }
