@@ -61,10 +61,13 @@ pub(super) trait Server: Harness {
 
     /// A store whose connections pass through a proxy that can lose what they say.
     fn proxied(&self) -> impl Future<Output = (super::proxy::Proxy, Arc<Store<Self::D>>)> + Send;
-    /// Locks every position as a person with a console might.
-    fn lock_rows_from_outside(&self) -> impl Future<Output = Self::Connection> + Send;
-    /// Ends that; the connection must still live.
-    fn unlock(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
+    /// A token that nobody has, in SQL.
+    const RANDOM_TOKEN: &'static str;
+
+    /// What a person with a console might do: begins, runs the statement, and leaves the transaction open.
+    fn begin_outside(&self, sql: &str) -> impl Future<Output = Self::Connection> + Send;
+    /// Commits that; the connection must still live.
+    fn commit_outside(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

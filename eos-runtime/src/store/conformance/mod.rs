@@ -17,6 +17,8 @@ mod sleepers;
 mod strays;
 mod tables;
 mod takes;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod waits;
 
 /// Every sentence, for one store.
 macro_rules! suite {
@@ -75,6 +77,7 @@ macro_rules! suite {
             }
             drops {
                 a_commit_that_was_dropped_is_settled_by_taking_again
+                an_attempt_dropped_at_any_moment_loses_nothing_and_doubles_nothing
             }
             tables {
                 making_the_tables_twice_changes_nothing
@@ -92,6 +95,11 @@ macro_rules! suite {
 macro_rules! server_suite {
     ($harness:ty) => {
         sentences! { $harness;
+            waits {
+                a_claim_that_waited_for_a_new_owner_is_fenced
+                a_claim_that_waited_for_a_lower_position_does_not_jump_over_it
+                a_claim_that_waited_for_a_row_to_be_removed_is_fenced
+            }
             doubts {
                 a_commit_whose_answer_was_lost_stands
                 a_commit_that_never_arrived_does_not

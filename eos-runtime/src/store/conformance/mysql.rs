@@ -106,6 +106,7 @@ impl Server for My {
     const NO_TIMEOUTS: &'static str =
         "set lock_wait_timeout = 1000 /*M!100301 , idle_transaction_timeout = 0, max_statement_time = 0 */";
     const LONG: &'static str = "select sleep(30) from effect";
+    const RANDOM_TOKEN: &'static str = "unhex(replace(uuid(), '-', ''))";
     type Connection = MySqlConnection;
 
     async fn proxied(&self) -> (Proxy, Arc<Store<MySql>>) {
@@ -116,15 +117,14 @@ impl Server for My {
         (proxy, Arc::new(mysql::connect(options, "", 4)))
     }
 
-    async fn lock_rows_from_outside(&self) -> MySqlConnection {
+    async fn begin_outside(&self, sql: &str) -> MySqlConnection {
         let mut connection = self.connection().await;
-        let lock = "begin; select * from eos_position for update";
-        connection.execute(sqlx::raw_sql(lock)).await.expect("locked");
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("begin; {sql}")))).await.expect("it works");
         connection
     }
 
-    async fn unlock(&self, mut connection: MySqlConnection) {
-        connection.execute(sqlx::raw_sql("rollback")).await.expect("the stranger lives");
+    async fn commit_outside(&self, mut connection: MySqlConnection) {
+        connection.execute(sqlx::raw_sql("commit")).await.expect("the stranger lives");
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Postgres};
 
-use super::harness::{Harness, SavepointEnd, Server, like_any_other};
+use super::harness::*;
 use super::proxy::Proxy;
-use crate::store::dialect::{Dialect, Store};
-use crate::store::{MigrateMode, Tx, postgres};
+use crate::listener::spec::Isolation;
+use crate::store::dialect::{Dialect, Fault, Store};
+use crate::store::{ChainFailed, CommitFailed, MigrateMode, Standing, StoreOptions, Tx, postgres};
 
 suite!(super::Pg);
 server_suite!(super::Pg);
@@ -22,7 +23,39 @@ pub(super) struct Pg {
     store: Arc<Store<Postgres>>,
 }
 
+/// A name that no other test has.
+fn unique() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("eos_t_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Pg {
+    fn named(options: PgConnectOptions, schema: &str) -> Self {
+        let options = options.options([("search_path", schema)]);
+        let store = Arc::new(postgres::connect(options.clone(), schema, 8));
+        Pg { options, schema: schema.to_owned(), store }
+    }
+
+    /// In a database of its own, where no other test's snapshot keeps dead rows from being cleared away.
+    async fn alone() -> Self {
+        let name = unique();
+        let mut admin = server().connect().await.expect("the test server can be reached");
+        for statement in [format!("drop database if exists {name}"), format!("create database {name}")] {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut admin).await.expect("it works");
+        }
+        let h = Self::named(server().database(&name), &name);
+        Postgres::migrate(&h.store, MigrateMode::Auto).await.expect("the tables are made");
+        h.outside("create table effect (n bigint)").await;
+        h
+    }
+
+    async fn remove_database(self) {
+        self.store.pool.close().await;
+        let mut admin = server().connect().await.expect("the test server can be reached");
+        let drop = format!("drop database {} with (force)", self.schema);
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await.expect("dropped");
+    }
+
     async fn connection(&self) -> PgConnection {
         self.options.connect().await.expect("the test server can be reached")
     }
@@ -56,12 +89,7 @@ impl Harness for Pg {
     }
 
     async fn empty() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let schema = format!("eos_t_{}_{number}", std::process::id());
-        let options = server().options([("search_path", &schema)]);
-        let store = Arc::new(postgres::connect(options.clone(), &schema, 8));
-        let h = Pg { options, schema, store };
+        let h = Self::named(server(), &unique());
         h.outside(&format!("drop schema if exists {} cascade", h.schema)).await;
         h.outside(&format!("create schema {}", h.schema)).await;
         h
@@ -109,6 +137,7 @@ impl Server for Pg {
     const NO_TIMEOUTS: &'static str =
         "set idle_in_transaction_session_timeout = 0; set statement_timeout = 0";
     const LONG: &'static str = "select pg_sleep(30)";
+    const RANDOM_TOKEN: &'static str = "gen_random_uuid()";
     type Connection = PgConnection;
 
     async fn proxied(&self) -> (Proxy, Arc<Store<Postgres>>) {
@@ -119,14 +148,134 @@ impl Server for Pg {
         (proxy, Arc::new(postgres::connect(options, &self.schema, 4)))
     }
 
-    async fn lock_rows_from_outside(&self) -> PgConnection {
+    async fn begin_outside(&self, sql: &str) -> PgConnection {
         let mut connection = self.connection().await;
-        let lock = format!("begin; select from {}eos_position for update", self.store.schema);
-        connection.execute(sqlx::raw_sql(AssertSqlSafe(lock))).await.expect("locked");
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("begin; {sql}")))).await.expect("it works");
         connection
     }
 
-    async fn unlock(&self, mut connection: PgConnection) {
-        connection.execute("rollback").await.expect("the stranger lives");
+    async fn commit_outside(&self, mut connection: PgConnection) {
+        connection.execute("commit").await.expect("the stranger lives");
     }
+}
+
+/// Updates the row until its newest version lies where an owner's locator points.
+async fn bring_back_to(h: &Pg, place: &str, change: &str) {
+    let mut connection = h.connection().await;
+    let sql = format!("update {}eos_position set {change} returning ctid::text", h.store.schema);
+    for _ in 0..5_000 {
+        let now: String =
+            sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&mut connection).await.expect("updated");
+        if place.contains(&format!("\"{now}\"")) {
+            return;
+        }
+    }
+    panic!("the row does not come back to {place}");
+}
+
+#[tokio::test]
+async fn a_newer_owners_row_in_the_very_same_place_is_not_ours() {
+    let h = Pg::alone().await;
+    let idle = handle::<Pg>(owner(&h, 0).await, at(0)).await;
+    let hold = idle.close().await;
+    bring_back_to(&h, &format!("{:?}", hold.locator), "owner = gen_random_uuid()").await;
+    let hold = not_ours(begin(session(&h, hold).await, at(1)).await).into_hold().await;
+    assert_eq!(standing(&h, &hold).await, Standing::Fenced);
+    assert_eq!(position(&h).await, 1);
+    h.remove_database().await;
+}
+
+#[tokio::test]
+async fn a_lower_position_in_the_very_same_place_is_not_jumped_over() {
+    let h = Pg::alone().await;
+    let idle = handle::<Pg>(owner(&h, 0).await, at(7)).await;
+    let hold = idle.close().await;
+    bring_back_to(&h, &format!("{:?}", hold.locator), "next_offset = 5").await;
+    let hold = not_ours(begin(session(&h, hold).await, at(8)).await).into_hold().await;
+    assert_eq!(standing(&h, &hold).await, Standing::Ours { next_offset: 5 });
+    h.remove_database().await;
+}
+
+#[tokio::test]
+async fn a_row_that_the_server_moved_is_found_again_by_taking() {
+    let h = Pg::fresh().await;
+    take(&h, 1).await;
+    let idle = handle::<Pg>(owner(&h, 0).await, at(0)).await;
+    h.outside(&format!("vacuum full {}eos_position", h.store.schema)).await;
+    let hold = not_ours(begin(idle, at(1)).await).into_hold().await;
+    assert_eq!(standing(&h, &hold).await, Standing::Ours { next_offset: 1 });
+    handle::<Pg>(owner(&h, 0).await, at(1)).await.close().await;
+    h.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serialization_failure_belongs_to_the_half_that_it_hit() {
+    let h = Pg::fresh().await;
+    let serializable = StoreOptions { isolation: Isolation::Serializable, ..options(DEADLINE) };
+    let mut opens = vec![];
+    for partition in 0..2 {
+        let idle = session_with::<Pg>(h.store(), take(&h, partition).await, serializable).await;
+        let mut open = fresh(begin(idle, at(0)).await);
+        Pg::write(open.tx(), "insert into effect select count(*) from effect").await.expect("written");
+        opens.push(open);
+    }
+    let [first, second] = opens.try_into().map_err(|_| ()).expect("two");
+    commit(first).await.close().await;
+    // Its COMMIT would make the two see each other's absence.
+    let rest = match second.commit_and_begin(at(1)).await {
+        Err(ChainFailed::Commit(CommitFailed::RolledBack(error), rest)) => {
+            assert_eq!(Postgres::fault(&error), Fault::Transient);
+            rest
+        }
+        Err(ChainFailed::Commit(failed, _)) => panic!("{failed:?}"),
+        Err(ChainFailed::Next(error, _)) => panic!("the commit is said to stand: {error:?}"),
+        Ok(_) => panic!("the chain went on"),
+    };
+    assert_eq!(effects(&h).await, 1);
+
+    // And a claim whose id another commits meanwhile: the commit before it stands.
+    let mut other = fresh(begin(owner(&h, 0).await, with_id(1, b"a")).await);
+    let idle = rest.reopen(h.store(), serializable).await.map_err(|(error, _)| error).expect("it goes on");
+    let mut open = fresh(begin(idle, at(0)).await);
+    effect::<Pg>(&mut open, 0).await;
+    let chained = tokio::spawn(async move { open.commit_and_begin(with_id(1, b"a")).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    effect::<Pg>(&mut other, 0).await;
+    commit(other).await.close().await;
+    let rest = match chained.await.expect("no panic") {
+        Err(ChainFailed::Next(error, rest)) => {
+            assert_eq!(Postgres::fault(&error), Fault::Transient);
+            rest
+        }
+        Err(ChainFailed::Commit(failed, _)) => panic!("the commit is said to have failed: {failed:?}"),
+        Ok(_) => panic!("the snapshot is older than the id"),
+    };
+    assert_eq!(effects(&h).await, 3);
+    let idle = rest.reopen(h.store(), serializable).await.map_err(|(error, _)| error).expect("it goes on");
+    commit(duplicate(begin(idle, with_id(1, b"a")).await)).await.close().await;
+    h.remove().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_the_handler_deallocated_is_there_again_on_the_next_connection() {
+    let h = Pg::fresh().await;
+    let mut open = fresh(begin(owner(&h, 0).await, at(0)).await);
+    Pg::write(open.tx(), "deallocate all").await.expect("the guard lets it pass");
+    let Err(ChainFailed::Next(error, rest)) = open.commit_and_begin(at(1)).await else {
+        panic!("it is gone")
+    };
+    assert_eq!(Postgres::fault(&error), Fault::Unavailable);
+    let idle = rest.reopen(h.store(), options(DEADLINE)).await.map_err(|(error, _)| error).expect("another");
+    handle::<Pg>(idle, at(1)).await.close().await;
+    assert_eq!(position(&h).await, 2);
+    h.remove().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_or_database_is_a_persons_to_change() {
+    postgres::probe(&server()).await.expect("the server answers");
+    let refused = postgres::probe(&server().database("no_such_database")).await.expect_err("there is none");
+    assert_eq!(Postgres::fault(&refused), Fault::Refused);
+    let away = postgres::probe(&server().host("127.0.0.1").port(1)).await.expect_err("nobody listens");
+    assert_eq!(Postgres::fault(&away), Fault::Unavailable);
 }

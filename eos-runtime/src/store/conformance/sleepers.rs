@@ -96,12 +96,13 @@ pub(super) async fn a_strangers_lock_is_waited_for_and_the_stranger_lives<H: Ser
     // The last claim of the row was committed long ago, on a connection that is now busy elsewhere.
     let idle = session_with::<H>(h.store(), take(h, 0).await, options(SHORT)).await;
     let innocent = handle::<H>(idle, at(0)).await;
-    let locked = h.lock_rows_from_outside().await;
+    let lock = format!("select next_offset from {}eos_position for update", h.store().schema);
+    let stranger = h.begin_outside(&lock).await;
     let other = h.another_store();
     let taking = tokio::spawn(async move { take_within::<H>(&other, 0, SHORT).await });
     tokio::time::sleep(SHORT + StoreOptions::MARGIN * 3).await;
     assert!(!taking.is_finished(), "the stranger's lock is respected");
-    h.unlock(locked).await;
+    h.commit_outside(stranger).await;
     assert_eq!(taking.await.expect("taken").next_offset, 1);
     not_ours(begin(innocent, at(1)).await).into_hold().await;
 }

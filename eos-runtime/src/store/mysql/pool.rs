@@ -61,33 +61,63 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
 /// Tests a server once with these options, for a start-up error that names the setting.
 pub(crate) async fn probe(options: &MySqlConnectOptions) -> sqlx::Result<()> {
     let mut connection = options.clone().disable_statement_logging().connect().await?;
-    one_writer(&mut connection).await?;
+    fit(&mut connection).await?;
     connection.close().await
 }
 
-/// Refuses clusters in which several servers write. Their locks end at the server: two owners of a partition on two
-/// servers would both run their handlers, and one would learn at COMMIT only that it may not.
-pub(super) async fn one_writer(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+/// Refuses servers that cannot keep the promise: clusters in which several servers write, because their locks end at
+/// the server (two owners of a partition on two servers would both run their handlers), and a binary log of
+/// statements, because InnoDB does not write to it under READ COMMITTED.
+pub(super) async fn fit(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     let settings: Vec<(String, String)> = sqlx::query_as(
-        "show global variables where variable_name in ('wsrep_on', 'group_replication_single_primary_mode')",
+        "show global variables where variable_name in \
+         ('wsrep_on', 'group_replication_single_primary_mode', 'log_bin', 'binlog_format')",
     )
     .fetch_all(connection)
     .await?;
-    let cluster = settings.iter().find_map(|(name, value)| match (name.as_str(), value.as_str()) {
-        ("wsrep_on", "ON") => Some("a Galera cluster (`wsrep_on` is ON)"),
-        ("group_replication_single_primary_mode", "OFF") => {
-            Some("a group that replicates with several primaries")
-        }
-        _ => None,
-    });
-    match cluster {
+    match unfit(&settings) {
         None => Ok(()),
-        Some(cluster) => Err(sqlx::Error::Configuration(
-            format!(
-                "the server belongs to {cluster}; eos needs a database in which one server writes, \
-                 because the lock that fences an earlier owner of a partition ends at the server"
-            )
-            .into(),
-        )),
+        Some(why) => Err(sqlx::Error::Configuration(why.into())),
+    }
+}
+
+fn unfit(settings: &[(String, String)]) -> Option<&'static str> {
+    let is =
+        |name: &str, value: &str| settings.iter().any(|(n, v)| n == name && v.eq_ignore_ascii_case(value));
+    if is("wsrep_on", "on") {
+        Some(
+            "the server belongs to a Galera cluster (`wsrep_on` is ON); eos needs a database in which one server \
+             writes, because the lock that fences an earlier owner of a partition ends at the server",
+        )
+    } else if is("group_replication_single_primary_mode", "off") {
+        Some(
+            "the server belongs to a group with several primaries (`group_replication_single_primary_mode` is OFF); \
+             eos needs a database in which one server writes, because the lock that fences an earlier owner of a \
+             partition ends at the server",
+        )
+    } else if is("log_bin", "on") && is("binlog_format", "statement") {
+        Some(
+            "the server logs statements (`binlog_format` is STATEMENT), which READ COMMITTED does not allow; use ROW or MIXED",
+        )
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_cannot_keep_the_promise_are_named() {
+        let server = |settings: &[(&str, &str)]| {
+            let settings: Vec<_> = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+            unfit(&settings)
+        };
+        assert_eq!(server(&[("wsrep_on", "OFF"), ("log_bin", "OFF"), ("binlog_format", "STATEMENT")]), None);
+        assert_eq!(server(&[("log_bin", "ON"), ("binlog_format", "ROW")]), None);
+        assert!(server(&[("wsrep_on", "ON")]).is_some_and(|why| why.contains("Galera")));
+        assert!(server(&[("group_replication_single_primary_mode", "OFF")]).is_some());
+        assert!(server(&[("log_bin", "ON"), ("binlog_format", "STATEMENT")]).is_some());
     }
 }

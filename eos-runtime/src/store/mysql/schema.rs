@@ -19,7 +19,7 @@ pub(super) async fn migrate(store: &Store<MySql>, mode: Mode) -> Result<(), Migr
     };
     let work = async {
         let mut connection = pool::beside(store).await?;
-        pool::one_writer(&mut connection).await?;
+        pool::fit(&mut connection).await?;
         let found = bring_up_to_date(&mut connection, &store.schema, mode).await?;
         connection.close().await?;
         Ok::<i32, sqlx::Error>(found)

@@ -12,7 +12,8 @@
 //! Only on Linux, whose `/proc` tells the start time; elsewhere one waits until a stopped process goes on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -39,12 +40,13 @@ pub(super) struct Suspect {
 
 impl Record {
     pub(super) fn new(options: &SqliteConnectOptions, patience: Duration) -> Self {
-        static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
         let prefix = with_suffix(options.get_filename(), "-eos-");
         let path = with_suffix(&prefix, &format!("{pid}-{number}"));
-        let record = Record(Arc::new(Inner { prefix, path, started: process::started(pid) }));
+        static STARTED: LazyLock<Option<u64>> = LazyLock::new(|| process::started(std::process::id()));
+        let record = Record(Arc::new(Inner { prefix, path, started: *STARTED }));
         record.until(patience);
         record
     }

@@ -1,0 +1,43 @@
+//! A claim that has to wait for somebody else's change of its row.
+
+use std::time::Duration;
+
+use super::harness::*;
+use crate::store::{Rest, Standing};
+
+/// Claims the second record while the change is in flight, which is then committed.
+async fn claim_behind<H: Server>(h: &H, change: &str) -> Rest<H::D> {
+    let idle = handle::<H>(owner(h, 0).await, at(6)).await;
+    let update = format!("update {}eos_position set {change}", h.store().schema);
+    let outside = h.begin_outside(&update).await;
+    let waiting = tokio::spawn(async move { begin(idle, with_id(7, b"a")).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished(), "it waits");
+    h.commit_outside(outside).await;
+    let rest = not_ours(waiting.await.expect("no panic"));
+    assert_eq!(inbox(h).await, 0);
+    rest
+}
+
+pub(super) async fn a_claim_that_waited_for_a_new_owner_is_fenced<H: Server>(h: &H) {
+    let change = format!("epoch = epoch + 1, owner = {}", H::RANDOM_TOKEN);
+    let hold = claim_behind(h, &change).await.into_hold().await;
+    assert_eq!(standing(h, &hold).await, Standing::Fenced);
+    assert_eq!(position(h).await, 7);
+}
+
+pub(super) async fn a_claim_that_waited_for_a_lower_position_does_not_jump_over_it<H: Server>(h: &H) {
+    let hold = claim_behind(h, "next_offset = 3").await.into_hold().await;
+    assert_eq!(standing(h, &hold).await, Standing::Ours { next_offset: 3 });
+    assert_eq!(position(h).await, 3);
+}
+
+pub(super) async fn a_claim_that_waited_for_a_row_to_be_removed_is_fenced<H: Server>(h: &H) {
+    let idle = handle::<H>(owner(h, 0).await, at(0)).await;
+    let outside = h.begin_outside(&format!("delete from {}eos_position", h.store().schema)).await;
+    let waiting = tokio::spawn(async move { begin(idle, at(1)).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    h.commit_outside(outside).await;
+    let hold = not_ours(waiting.await.expect("no panic")).into_hold().await;
+    assert_eq!(standing(h, &hold).await, Standing::Fenced);
+}
