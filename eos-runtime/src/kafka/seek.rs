@@ -3,6 +3,8 @@
 //! librdkafka refuses to seek before a partition's fetcher runs, and after it has given up on an offset. The first
 //! passes by itself and is asked again; after the second the partition has to be assigned anew.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
@@ -10,13 +12,12 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use super::cluster::ANSWER;
 use super::partitions::{Member, Partitions, Slot};
 use crate::source::{LeaseId, SourceError};
 
 /// How long one call may hold up the poll loop; librdkafka answers in microseconds.
 const CALL: Duration = Duration::from_millis(200);
-/// How long a request is waited for that is made only to be made.
-const POKE: Duration = Duration::from_millis(1);
 /// How soon it is asked again.
 const AGAIN: Duration = Duration::from_millis(5);
 /// A fetcher that still refuses after this long is started anew.
@@ -49,7 +50,7 @@ impl Partitions {
     }
 
     /// Goes on with the seeks that are due; says when the next one is.
-    pub(super) fn seek_on(&mut self, member: &Member) -> Option<Instant> {
+    pub(super) fn seek_on(&mut self, member: &Arc<Member>) -> Option<Instant> {
         let now = Instant::now();
         for index in 0..self.held.len() {
             let slot = &mut self.held[index];
@@ -104,7 +105,7 @@ impl Slot {
         self.delivering = Some(seek.number);
         self.next = seek.offset;
         self.full = false;
-        self.ready.store(true, std::sync::atomic::Ordering::Release);
+        self.ready.store(true, Ordering::Release);
         if seek.reply.send(Ok(())).is_err() {
             // The worker asked again, or is gone; either way a newer request or a revocation follows.
             self.delivering = None;
@@ -116,17 +117,23 @@ impl Slot {
 ///
 /// The wake-up is not idle: `resume` alone leaves librdkafka's broker thread asleep for up to a second. A seek of a
 /// running partition wakes it, except to offset 0, where any request to the same broker has to do.
-fn start_at(member: &Member, slot: &Slot, offset: i64) -> KafkaResult<()> {
+fn start_at(member: &Arc<Member>, slot: &Slot, offset: i64) -> KafkaResult<()> {
     let mut list = slot.list(Offset::Offset(offset))?;
     list = accepted(member.seek_partitions(list, CALL)?)?;
     member.resume(&list)?;
     list = accepted(list)?;
     if offset > 0 {
         accepted(member.seek_partitions(list, CALL)?)?;
-    } else if let Err(error) = member.fetch_watermarks(&slot.topic, slot.partition, POKE) {
-        tracing::trace!(target: "eos::kafka", %error, "not waited for");
+    } else {
+        poke(Arc::clone(member), Arc::clone(&slot.topic), slot.partition);
     }
     Ok(())
+}
+
+/// Asks a partition's leader something, anything. Waited for elsewhere, and long enough: librdkafka would drop the
+/// connection over a request that times out.
+fn poke(member: Arc<Member>, topic: Arc<str>, partition: i32) {
+    tokio::task::spawn_blocking(move || member.fetch_watermarks(&topic, partition, ANSWER).map(drop));
 }
 
 fn accepted(list: TopicPartitionList) -> KafkaResult<TopicPartitionList> {

@@ -1,0 +1,87 @@
+//! What is not there, or no longer, or does not end.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_is_gone_is_suspicious_and_another_seek_goes_on() {
+    for bench in [Bench::new(2), Bench::new(2).cooperative()] {
+        // The mock keeps 5 MB of a partition.
+        bench.produce(0, (0..10_000).map(|number| format!("{number:01000}")));
+        bench.produce(1, numbers(0..300));
+        let mut member = bench.member(Duration::from_secs(5));
+        let mut leases = [member.lease().await, member.lease().await];
+        leases.sort_by_key(|(lease, _)| lease.partition);
+        let [(mut gone, _g0), (mut healthy, _g1)] = leases;
+        healthy.seek(0).await.expect("sought");
+        read(&mut healthy, 256).await;
+
+        let suspicion = gone.suspicion();
+        gone.seek(5).await.expect("accepted; that it is gone turns out later");
+        within(10, suspicion.notified()).await;
+        let low = gone.watermarks().await.expect("watermarks").low;
+        assert!(low > 5);
+        gone.seek(low).await.expect("sought");
+        let records = read(&mut gone, 100).await;
+        assert_eq!(records[0].offset(), low);
+
+        let rest = read(&mut healthy, 300 - 256).await;
+        assert_eq!(rest.last().map(Record::offset), Some(299), "the other partition misses nothing");
+        drop((_g0, _g1));
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_comes_later_is_waited_for_and_not_made_by_asking() {
+    let bench = Bench::new(0);
+    let mut member = bench.member(Duration::from_secs(5));
+    assert_eq!(member.cluster.partitions(&bench.topic).await.expect("an answer"), None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(member.cluster.partitions(&bench.topic).await.expect("an answer"), None);
+    bench.broker().create_topic("event.order", 1).expect("a topic");
+    let (_lease, guard) = within(30, member.incoming.recv()).await.expect("a lease");
+    assert_eq!(member.cluster.partitions(&bench.topic).await.expect("an answer"), Some(1));
+    drop(guard);
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_down_does_not_hold_up_the_stop() {
+    let bench = Bench::new(1);
+    bench.produce(0, numbers(0..10));
+    let mut member = bench.member(Duration::from_secs(5));
+    let (mut lease, guard) = member.lease().await;
+    lease.seek(0).await.expect("sought");
+    read(&mut lease, 10).await;
+    bench.broker().run(|broker| broker.broker_down(-1)).expect("down");
+    lease.committed(10);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(guard);
+    let took = member.stop().await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_outlasts_the_deadline_is_dropped() {
+    let bench = Bench::new(1);
+    let mut member = bench.member(Duration::from_millis(300));
+    let (lease, _never_let_go) = member.lease().await;
+    lease.seek(0).await.expect("sought");
+    let began = Instant::now();
+    member.consumer.stop(Duration::from_millis(300));
+    within(10, member.consumer.ended()).await.expect("ended");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_panics_ends_the_consumer_with_an_error() {
+    let bench = Bench::new(1);
+    let cluster = Cluster::new(&bench.client()).expect("a cluster");
+    let options = bench.options(Duration::from_secs(1));
+    let on_lease: OnLease = Box::new(|_lease| tokio::spawn(async { panic!("a bug of ours") }));
+    let mut consumer = Consumer::start(&bench.client(), options, cluster, on_lease).expect("a member");
+    let failure = within(15, consumer.ended()).await.expect_err("a panic");
+    assert!(failure.to_string().contains("a bug of ours"), "{failure}");
+}
