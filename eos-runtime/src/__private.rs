@@ -6,6 +6,7 @@ pub use crate::error::HandlerError;
 pub use crate::extract::{Delivery, FromRecord, Needs, RefFromRecord};
 pub use crate::listener::outcome::{IntoOutcome, Reply};
 pub use crate::listener::spec::{
-    Body, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, TransactionParam, Transactional,
+    Body, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, PlainHandler, TransactionParam,
+    Transactional, TxHandler,
 };
 pub use std::time::Duration;

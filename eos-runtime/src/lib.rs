@@ -1,4 +1,4 @@
-//! Event-driven services that do not process a message twice.
+#![doc = include_str!("../GUIDE.md")]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 extern crate self as eos_runtime;
@@ -17,6 +17,7 @@ mod store;
 
 #[doc(hidden)]
 pub mod __private;
+pub mod testing;
 
 pub use app::{App, DatabasePool, app, run};
 pub use eos_macros::kafka_listener;

@@ -9,6 +9,7 @@
 mod builder;
 mod checks;
 mod databases;
+mod deliver;
 mod glob;
 mod open;
 mod plan;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::builder::{App, Shutdown};
+use super::builder::App;
 use super::checks;
 use super::databases::{Databases, PlannedDatabase};
 use super::select::Selection;
@@ -29,7 +29,6 @@ pub(crate) struct Plan {
     pub(crate) classify: Classify,
     /// Worth a warning, but no mistake.
     pub(super) remarks: Vec<String>,
-    pub(super) shutdown: Option<Shutdown>,
 }
 
 impl Plan {
@@ -67,7 +66,6 @@ impl Plan {
             states,
             classify: Classify::new(app.rules),
             remarks: loaded.remarks,
-            shutdown: app.shutdown,
         })
     }
 }

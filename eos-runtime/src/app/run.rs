@@ -59,10 +59,11 @@ impl App {
     ///
     /// # Cancel safety
     /// As of [`run`](crate::run).
-    pub async fn run(self) -> Result<(), Error> {
+    pub async fn run(mut self) -> Result<(), Error> {
         let linked: Vec<&'static ListenerSpec> = inventory::iter::<ListenerSpec>().collect();
-        let mut plan = Plan::make(self, linked, &Environment::of_process())?;
-        let stop = Stop::listen(plan.shutdown.take())?;
+        let shutdown = self.shutdown.take();
+        let plan = Plan::make(self, linked, &Environment::of_process())?;
+        let stop = Stop::listen(shutdown)?;
         announce(&plan);
         let (deadline, token) = (plan.settings.shutdown.deadline, CancellationToken::new());
         until_stopped(Box::pin(serve(plan, token.clone())), token, stop, deadline).await

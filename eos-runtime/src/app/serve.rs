@@ -103,7 +103,7 @@ async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<
 }
 
 /// What the workers of each listener share, in the plan's order.
-fn works(plan: &Plan, cluster: Option<Arc<str>>) -> Vec<Arc<Work>> {
+pub(super) fn works(plan: &Plan, cluster: Option<Arc<str>>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let retry = RetryPolicy {
         initial: settings.retry.initial,

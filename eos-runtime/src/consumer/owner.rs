@@ -120,7 +120,7 @@ async fn try_take<D: Dialect>(
     queue.seek(start.offset).await.map_err(TakeFailed::Source)?;
     tracing::info!(
         listener = %work.id, topic = %key.topic, partition = key.partition, group = %key.group,
-        position = hold.next_offset, epoch = hold.epoch, "took the partition"
+        position = hold.next_offset, epoch = hold.epoch, new = hold.created, "took the partition"
     );
     Ok(Some(Owned { hold, start }))
 }

@@ -26,9 +26,7 @@ pub(crate) use kafka::{Bootstrap, Kafka, RetentionGap, Start};
 pub use mistake::Mistakes;
 pub(crate) use mistake::{Found, either, nearest};
 pub(crate) use placeholder::{Values, tables_read};
-pub(crate) use properties::Properties;
 pub(crate) use rest::{Inbox, ListenerOverride, Retry, Shutdown};
-pub(crate) use secret::DatabaseUrl;
 
 use reader::Section;
 
