@@ -37,7 +37,7 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
         return Ok(());
     };
     let opened = opened?;
-    let works = works(&plan, opened.cluster_id);
+    let works = works(&plan, opened.cluster_id.as_ref());
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, failed) = match started {
         Ok(mut consumers) => {
@@ -103,7 +103,7 @@ async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<
 }
 
 /// What the workers of each listener share, in the plan's order.
-pub(super) fn works(plan: &Plan, cluster: Option<Arc<str>>) -> Vec<Arc<Work>> {
+pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let retry = RetryPolicy {
         initial: settings.retry.initial,
@@ -130,7 +130,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<Arc<str>>) -> Vec<Arc<Work>> {
             stopped_log_every: settings.retry.stopped_log_every,
             start: settings.kafka.start,
             on_gap: settings.kafka.on_retention_gap,
-            cluster: cluster.clone(),
+            cluster: cluster.cloned(),
             counts: Counts::default(),
         })
     };

@@ -26,6 +26,9 @@ impl Reply for () {
 )]
 pub trait IntoOutcome {
     /// The one answer that the attempt understands.
+    ///
+    /// # Errors
+    /// What the handler returned, boxed, its concrete type still to be found.
     fn into_outcome(self) -> Result<(), HandlerError>;
 }
 
