@@ -27,7 +27,8 @@ impl<DB: Database> Admitted<DB> {
         let ends = if arguments.is_some() {
             ends_transaction(first_words(sql.as_str()))
         } else {
-            statements(sql.as_str()).find_map(|statement| ends_transaction(first_words(statement)))
+            statements(sql.as_str(), Quotes::of::<DB>())
+                .find_map(|statement| ends_transaction(first_words(statement)))
         };
         match ends {
             None => Ok(Admitted { sql, arguments, persistent, statement }),
@@ -106,31 +107,53 @@ fn skip_blank(mut sql: &str) -> &str {
             sql = comment.find('\n').map_or("", |end| &comment[end..]);
         } else if let Some(comment) = sql.strip_prefix("/*") {
             sql = comment.find("*/").map_or("", |end| &comment[end + 2..]);
+        } else if let Some(comment) = sql.strip_prefix('#') {
+            // MySQL's; nowhere else can a statement begin so.
+            sql = comment.find('\n').map_or("", |end| &comment[end..]);
         } else {
             return sql;
         }
     }
 }
 
+/// What a backslash means between quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    /// Itself, unless an E stands before the quote.
+    Plain,
+    /// That the next character belongs to the text: MySQL.
+    Escaped,
+}
+
+impl Quotes {
+    fn of<DB: Database>() -> Self {
+        if DB::NAME == "MySQL" { Quotes::Escaped } else { Quotes::Plain }
+    }
+}
+
 /// The statements of a text, split at semicolons that stand outside quotes and comments.
-fn statements(sql: &str) -> impl Iterator<Item = &str> {
+fn statements(sql: &str, quotes: Quotes) -> impl Iterator<Item = &str> {
     let mut rest = Some(sql);
     std::iter::from_fn(move || {
         let text = rest?;
-        let end = statement_end(text);
+        let end = statement_end(text, quotes);
         rest = (end < text.len()).then(|| &text[end + 1..]);
         Some(&text[..end])
     })
 }
 
-fn statement_end(sql: &str) -> usize {
+fn statement_end(sql: &str, quotes: Quotes) -> usize {
     let bytes = sql.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
         let rest = &sql[at..];
         at += match bytes[at] {
             b';' => return at,
-            quote @ (b'\'' | b'"' | b'`') => quoted(&rest[1..], quote as char),
+            quote @ (b'\'' | b'"' | b'`') => match quotes {
+                Quotes::Plain if !sql[..at].ends_with(['e', 'E']) => quoted(&rest[1..], quote as char),
+                Quotes::Plain | Quotes::Escaped => escaped(&rest[1..], quote),
+            },
+            b'#' if quotes == Quotes::Escaped => rest.find('\n').unwrap_or(rest.len()),
             b'-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
             b'/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
             b'$' => dollar_quoted(rest).unwrap_or(1),
@@ -143,6 +166,19 @@ fn statement_end(sql: &str) -> usize {
 /// How long a quoted part is, its opening quote included.
 fn quoted(after_quote: &str, quote: char) -> usize {
     after_quote.find(quote).map_or(after_quote.len() + 1, |end| end + 2)
+}
+
+/// The same where a backslash keeps the character behind it from ending the text.
+fn escaped(after_quote: &str, quote: u8) -> usize {
+    let mut bytes = after_quote.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            end if end == quote => return at + 2,
+            _ => {}
+        }
+    }
+    after_quote.len() + 1
 }
 
 /// How long PostgreSQL's `$tag$ … $tag$` is, where this is one.
@@ -158,7 +194,21 @@ mod tests {
     use super::*;
 
     fn refused(sql: &str) -> Option<&'static str> {
-        statements(sql).find_map(|statement| ends_transaction(first_words(statement)))
+        refused_by(Quotes::Plain, sql)
+    }
+
+    fn refused_by(quotes: Quotes, sql: &str) -> Option<&'static str> {
+        statements(sql, quotes).find_map(|statement| ends_transaction(first_words(statement)))
+    }
+
+    #[test]
+    fn a_backslash_means_what_it_means_to_the_database() {
+        let text = r"insert into t values ('it\'s'); commit";
+        assert_eq!(refused_by(Quotes::Escaped, text), Some("COMMIT"));
+        assert_eq!(refused_by(Quotes::Escaped, r"insert into t values ('it\'s; commit')"), None);
+        assert_eq!(refused_by(Quotes::Plain, r"insert into t values (E'it\'s; commit')"), None);
+        assert_eq!(refused_by(Quotes::Plain, r"insert into t values ('\'); commit"), Some("COMMIT"));
+        assert_eq!(refused_by(Quotes::Escaped, "select 1 # it's\n; # all\ncommit"), Some("COMMIT"));
     }
 
     #[test]

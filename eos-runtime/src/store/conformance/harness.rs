@@ -1,8 +1,11 @@
 //! What the suite needs of a database, and the short words that its tests are written in.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Dialect, Store, StoreOptions};
@@ -76,11 +79,14 @@ pub(super) enum SavepointEnd {
     Dropped,
 }
 
-/// Runs a test in a database of its own.
+/// Runs a test in a database of its own, which goes away however it ends.
 pub(super) async fn with<H: Harness, F: AsyncFnOnce(&H)>(test: F) {
     let harness = H::fresh().await;
-    test(&harness).await;
+    let outcome = AssertUnwindSafe(test(&harness)).catch_unwind().await;
     harness.remove().await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// Long enough for a healthy machine under load.

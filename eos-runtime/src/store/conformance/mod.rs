@@ -112,6 +112,7 @@ macro_rules! server_suite {
                 takers_with_the_whole_pool_in_their_hands_still_end_a_sleeping_owner
                 a_sleeping_owner_is_ended_by_the_servers_own_timeout
                 a_statement_past_the_deadline_is_cut_off
+                an_attempt_with_a_longer_deadline_than_the_takers_is_not_ended
                 a_strangers_lock_is_waited_for_and_the_stranger_lives
             }
         }

@@ -162,13 +162,18 @@ impl Server for Pg {
 /// Updates the row until its newest version lies where an owner's locator points.
 async fn bring_back_to(h: &Pg, place: &str, change: &str) {
     let mut connection = h.connection().await;
-    let sql = format!("update {}eos_position set {change} returning ctid::text", h.store.schema);
-    for _ in 0..5_000 {
-        let now: String =
-            sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&mut connection).await.expect("updated");
+    let table = format!("{}eos_position", h.store.schema);
+    let update = format!("update {table} set {change} returning ctid::text");
+    for _ in 0..500 {
+        let updated = sqlx::query_scalar(AssertSqlSafe(update.clone())).fetch_one(&mut connection);
+        let now: String = updated.await.expect("updated");
         if place.contains(&format!("\"{now}\"")) {
             return;
         }
+        sqlx::query(AssertSqlSafe(format!("vacuum {table}")))
+            .execute(&mut connection)
+            .await
+            .expect("vacuumed");
     }
     panic!("the row does not come back to {place}");
 }

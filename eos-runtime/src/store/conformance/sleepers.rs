@@ -92,6 +92,17 @@ pub(super) async fn a_statement_past_the_deadline_is_cut_off<H: Server>(h: &H) {
     assert_eq!((effects(h).await, position(h).await), (0, 0));
 }
 
+pub(super) async fn an_attempt_with_a_longer_deadline_than_the_takers_is_not_ended<H: Server>(h: &H) {
+    let mut open = fresh(begin(owner(h, 0).await, at(0)).await);
+    effect::<H>(&mut open, 0).await;
+    let other = h.another_store();
+    let taking = tokio::spawn(async move { take_within::<H>(&other, 0, SHORT).await });
+    tokio::time::sleep((SHORT + StoreOptions::MARGIN) * 2).await;
+    commit(open).await.close().await;
+    assert_eq!(taking.await.expect("taken").next_offset, 1);
+    assert_eq!(effects(h).await, 1);
+}
+
 pub(super) async fn a_strangers_lock_is_waited_for_and_the_stranger_lives<H: Server>(h: &H) {
     // The last claim of the row was committed long ago, on a connection that is now busy elsewhere.
     let idle = session_with::<H>(h.store(), take(h, 0).await, options(SHORT)).await;

@@ -10,7 +10,8 @@ use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Connection, Either, PgConnection, Postgres, Row};
 
-use super::{Ctid, Xid, pool, run};
+use super::pool::{self, APPLICATION_NAME};
+use super::{Ctid, Xid, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
@@ -22,10 +23,12 @@ pub(super) async fn open(
     options: StoreOptions,
 ) -> sqlx::Result<Tx<Postgres>> {
     let mut tx = Tx::begin_with(connection, None, OnDrop::Discard).await?;
-    // Not in the message of that BEGIN: the ROLLBACK would take the settings back with it.
+    // Not in the message of that BEGIN: the ROLLBACK would take the settings back with it. The name tells whoever waits
+    // for this session how long it may take.
     let setup = format!(
         "rollback; set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
-         set idle_in_transaction_session_timeout = {idle}; select pg_catalog.pg_backend_pid()",
+         set idle_in_transaction_session_timeout = {idle}; \
+         set application_name = '{APPLICATION_NAME} {idle}'; select pg_catalog.pg_backend_pid()",
         deadline = options.deadline.as_millis(),
         idle = options.patience().as_millis(),
     );

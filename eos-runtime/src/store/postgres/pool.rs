@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres};
 use super::run;
 use crate::store::dialect::{Fault, Store};
 
-/// By this name our connections are known to whoever may end them.
+/// By this name our connections are known to people; a session's has its patience in milliseconds behind it.
 pub(super) const APPLICATION_NAME: &str = "eos";
 
 /// Opens eos's own pool: `[database] max_connections` and no pings, since an attempt on a dead connection has

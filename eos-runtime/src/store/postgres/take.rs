@@ -2,7 +2,7 @@
 //!
 //! A take updates the row, so it waits for the attempt in flight and reads the position which that attempt
 //! committed. If the holder sleeps with the lock, it would wait for ever: past the deadline a second connection ends
-//! the transaction that holds the row, and only one that is older than the deadline and is not itself waiting.
+//! the transaction that holds the row, and only one that is older than its own deadline and is not itself waiting.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub(super) async fn take(
         loop {
             tokio::select! {
                 row = &mut taking => break row?,
-                () = tokio::time::sleep(wait) => end_holders(store, pid, options.patience(), key).await,
+                () = tokio::time::sleep(wait) => end_holders(store, pid, key).await,
             }
             wait = LOOK_AGAIN;
         }
@@ -109,21 +109,21 @@ async fn stream(store: &Store<Postgres>, key: &PartitionKey) -> sqlx::Result<i32
     }
 }
 
-/// Ends whoever holds what `waiting` waits for, where its transaction is older than its deadline allows. On a
-/// connection of its own: the pool's may all be waiting like this one. The holder is found before anyone is ended
-/// (`materialized`): among conditions of one WHERE the planner runs the cheapest first, and ending costs little.
-async fn end_holders(store: &Store<Postgres>, waiting: i32, older_than: Duration, key: &PartitionKey) {
+/// Ends whoever holds what `waiting` waits for, where its transaction is older than its own deadline allows, which
+/// its name tells. On a connection of its own: the pool's may all be waiting like this one. The holder is found before
+/// anyone is ended (`materialized`): among conditions of one WHERE the planner runs the cheapest first, and ending
+/// costs little.
+async fn end_holders(store: &Store<Postgres>, waiting: i32, key: &PartitionKey) {
     let query = sqlx::query_scalar::<_, i32>(
         "with holder as materialized ( \
            select a.pid from pg_catalog.pg_stat_activity a \
-           where a.pid = any(pg_catalog.pg_blocking_pids($1)) and a.application_name = $2 \
-             and a.wait_event_type is distinct from 'Lock' \
-             and clock_timestamp() - a.xact_start > $3 * interval '1 millisecond') \
+           where a.pid = any(pg_catalog.pg_blocking_pids($1)) and a.wait_event_type is distinct from 'Lock' \
+             and clock_timestamp() - a.xact_start > interval '1 millisecond' \
+               * substring(a.application_name from '^' || $2 || ' ([0-9]{1,15})$')::bigint) \
          select pid from (select pid, pg_catalog.pg_terminate_backend(pid) as ended from holder offset 0) e where ended",
     )
     .bind(waiting)
-    .bind(APPLICATION_NAME)
-    .bind(older_than.as_millis() as f64);
+    .bind(APPLICATION_NAME);
     let ended = async {
         let mut connection = pool::beside(store).await?;
         let ended = query.fetch_all(&mut connection).await?;
