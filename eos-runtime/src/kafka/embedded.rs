@@ -2,8 +2,9 @@
 //!
 //! It is librdkafka's own mock: it serves this process and others over TCP, keeps everything in memory, and **proves
 //! nothing about exactly once**. It loses its log when it ends, keeps at most 5 MB and 100,000 records of a partition
-//! (older ones vanish as by retention), and answers transactions without meaning it. Groups need the classic protocol;
-//! with `session.timeout.ms=1000` a member that died is replaced within two seconds.
+//! (older ones vanish as by retention), and answers transactions without meaning it. Groups need the classic protocol.
+//! It holds a group's first join for 3 s, and takes members for dead meanwhile whose `session.timeout.ms` is shorter:
+//! they wait for ever. 3500, with `heartbeat.interval.ms` 100, works.
 
 use std::fmt;
 use std::sync::mpsc;

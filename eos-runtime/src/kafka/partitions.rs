@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use super::context::{Change, Context};
 use super::failure::KafkaFailure;
 use super::seek::Seek;
+use crate::record::Copies;
 use crate::source::{Lease, LeaseId, LeaseSource, Requests};
 
 /// A group member.
@@ -49,6 +50,7 @@ pub(super) struct Slot {
     pub(super) ready: Arc<AtomicBool>,
     /// The seek whose records are delivered; `None` until there was one, and while a new one is under way.
     pub(super) delivering: Option<u64>,
+    pub(super) copies: Copies,
     /// The offset after the last one delivered: librdkafka may hand out a record again after a rebalance.
     pub(super) next: i64,
     /// Held back until the worker has caught up.
@@ -289,6 +291,7 @@ impl Partitions {
                 Lease::new(Arc::clone(&topic), partition, self.assignments, Arc::clone(requests));
             let worker = Some(start(lease).map_err(Ok)?);
             let assignment = self.assignments;
+            let copies = Copies::new(Arc::clone(&topic), partition);
             self.held.push(Slot {
                 topic,
                 partition,
@@ -298,6 +301,7 @@ impl Partitions {
                 queue,
                 ready,
                 delivering: None,
+                copies,
                 next: 0,
                 full: false,
                 seek: None,

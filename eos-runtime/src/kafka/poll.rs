@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::Message;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use tokio::task::JoinHandle;
@@ -284,21 +285,28 @@ enum Stopped {
 
 /// Takes what librdkafka has for a partition, up to a chunk.
 fn fill(slot: &mut Slot, records: &mut Vec<Record>) -> (usize, Stopped) {
-    let mut bytes = 0;
-    while records.len() < CHUNK && bytes < CHUNK_BYTES {
+    let (mut count, mut bytes) = (0, 0);
+    let stopped = loop {
+        if count == CHUNK || bytes >= CHUNK_BYTES {
+            break Stopped::Full;
+        }
         match slot.queue.poll(Duration::ZERO) {
             Some(Ok(message)) => {
-                let (record, weight) = copy(&message, &slot.topic);
                 // After a rebalance librdkafka may begin a little early; what was delivered is not delivered again.
-                if record.offset() >= slot.next {
-                    slot.next = record.offset() + 1;
-                    bytes += weight;
-                    records.push(record);
+                if message.offset() < slot.next {
+                    continue;
+                }
+                slot.next = message.offset() + 1;
+                bytes += copy(&message, &mut slot.copies);
+                count += 1;
+                if slot.copies.is_full() {
+                    slot.copies.close_into(records);
                 }
             }
-            Some(Err(_)) => return (bytes, Stopped::Failed),
-            None => return (bytes, Stopped::Empty),
+            Some(Err(_)) => break Stopped::Failed,
+            None => break Stopped::Empty,
         }
-    }
-    (bytes, Stopped::Full)
+    };
+    slot.copies.close_into(records);
+    (bytes, stopped)
 }
