@@ -19,6 +19,7 @@ pub(crate) fn point(name: &'static str) {
 mod enabled {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use rustix::process::{Signal, getpid, kill_process};
 
@@ -49,6 +50,9 @@ mod enabled {
         if armed.passes.fetch_sub(1, Ordering::AcqRel) == 1 {
             tracing::warn!(point = name, "the armed fault point was reached");
             let _sent = kill_process(getpid(), armed.signal);
+            // The signal is the whole process's, and another thread may be the first to hear it. This one would go
+            // on meanwhile, beyond its point.
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 }
