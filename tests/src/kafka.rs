@@ -244,9 +244,9 @@ impl Kafka {
 
     /// How many partitions a topic has; 0 where there is no such topic.
     pub async fn partitions(&self, topic: &str) -> usize {
-        let client: BaseConsumer = config(&self.servers).create().expect("a client");
-        let topic = topic.to_owned();
-        let look = move || match client.fetch_metadata(Some(&topic), TIMEOUT) {
+        // The producer asks, so that it knows of them, too.
+        let (producer, topic) = (self.producer.clone(), topic.to_owned());
+        let look = move || match producer.client().fetch_metadata(Some(&topic), TIMEOUT) {
             Ok(metadata) => metadata.topics().first().map_or(0, |topic| topic.partitions().len()),
             Err(_) => 0,
         };

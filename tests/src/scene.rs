@@ -164,8 +164,14 @@ impl Scene {
 
     /// Produces these records again, under the same message ids, as a producer does that was not told of its success.
     pub async fn produce_again(&self, produced: &[Produced]) -> Vec<Produced> {
-        let orders = produced.iter().map(|sent| (sent.order.clone(), sent.message_id.clone())).collect();
-        self.produce_orders(None, orders).await
+        let orders: Vec<_> =
+            produced.iter().map(|sent| (sent.order.clone(), sent.message_id.clone())).collect();
+        let records: Vec<Sent> = produced
+            .iter()
+            .map(|sent| record(&sent.order, sent.message_id.as_deref(), Some(sent.partition)))
+            .collect();
+        let written = self.kafka.produce(&self.topic, &records).await;
+        self.enter(orders, written)
     }
 
     /// Produces these orders under these message ids.

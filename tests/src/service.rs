@@ -33,7 +33,10 @@ impl Launch {
                 command.env_remove(name);
             }
         }
-        command.env("RUST_LOG", "info,eos_runtime=debug").env("RUST_BACKTRACE", "1").env("NO_COLOR", "1");
+        command
+            .env("RUST_LOG", "info,eos=debug,eos_runtime=debug")
+            .env("RUST_BACKTRACE", "1")
+            .env("NO_COLOR", "1");
         Launch { command, log }
     }
 
@@ -117,9 +120,10 @@ impl Service {
         self.child.wait().expect("it has ended");
     }
 
-    /// SIGSTOP: it sleeps until [`Service::wake`].
-    pub fn sleep(&self) {
+    /// SIGSTOP: when this returns, all of it sleeps, until [`Service::wake`].
+    pub async fn sleep(&self) {
         self.signal(Signal::STOP);
+        self.sleeps().await;
     }
 
     /// SIGCONT.
@@ -160,16 +164,28 @@ impl Service {
         );
     }
 
-    /// Waits until it sleeps (a fault has stopped it).
+    /// Waits until every thread of it sleeps (a fault has stopped it).
     pub async fn sleeps(&self) {
         eventually("the service sleeps", PATIENCE, async || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-            match stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()) {
-                Some('T') => Ok(()),
-                state => Err(format!("its state is {state:?}")),
+            let states = self.thread_states();
+            if !states.is_empty() && states.iter().all(|state| *state == 'T') {
+                Ok(())
+            } else {
+                Err(format!("its threads' states are {states:?}"))
             }
         })
         .await;
+    }
+
+    /// The letters that the kernel has for them, `T` for one that is stopped.
+    fn thread_states(&self) -> Vec<char> {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return Vec::new() };
+        let state = |thread: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+            // The name before it, in brackets, may hold anything.
+            stat.rsplit(')').next()?.trim().chars().next()
+        };
+        threads.flatten().filter_map(state).collect()
     }
 
     /// Whether it runs.
