@@ -32,6 +32,7 @@ pub(crate) struct Cluster {
 
 struct Inner {
     client: Member,
+    bootstrap_servers: String,
     outage: Outage,
     /// Topics that somebody looks for already, by group.
     sought: Mutex<BTreeSet<(String, String)>>,
@@ -48,6 +49,7 @@ impl Cluster {
         let client = options.plain().create_with_context(Context::default())?;
         let inner = Inner {
             client,
+            bootstrap_servers: options.bootstrap_servers.clone(),
             outage: Outage::default(),
             sought: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -71,7 +73,7 @@ impl Cluster {
                     if let Some(failure) = fault.as_failure() {
                         return Err(failure);
                     }
-                    self.trouble(fault);
+                    self.trouble(&fault);
                 }
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -114,8 +116,8 @@ impl Cluster {
     }
 
     /// A broker cannot be reached. Reported once an outage, whoever notices it, and once when it is over.
-    pub(super) fn trouble(&self, fault: Fault) {
-        let Some(over) = self.inner.outage.begin(&fault) else { return };
+    pub(super) fn trouble(&self, fault: &Fault) {
+        let Some(over) = self.inner.outage.begin(fault, &self.inner.bootstrap_servers) else { return };
         let cluster = self.clone();
         self.spawn(async move {
             loop {

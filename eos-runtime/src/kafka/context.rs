@@ -115,15 +115,18 @@ fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
 /// librdkafka's log lines. Lost connections come as errors too, and are reported once an outage from there: here they
 /// are details.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    let connection = matches!(facility, "FAIL" | "ERROR");
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(target: "eos::kafka", facility, "{message}");
         }
-        RDKafkaLogLevel::Error if facility != "FAIL" && facility != "ERROR" => {
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if !connection => {
             tracing::warn!(target: "eos::kafka", facility, "{message}");
         }
-        RDKafkaLogLevel::Warning => tracing::warn!(target: "eos::kafka", facility, "{message}"),
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+        RDKafkaLogLevel::Error
+        | RDKafkaLogLevel::Warning
+        | RDKafkaLogLevel::Notice
+        | RDKafkaLogLevel::Info => {
             tracing::debug!(target: "eos::kafka", facility, "{message}");
         }
         RDKafkaLogLevel::Debug => tracing::trace!(target: "eos::kafka", facility, "{message}"),

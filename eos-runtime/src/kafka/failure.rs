@@ -59,22 +59,30 @@ pub(super) enum Follows {
 
 impl Fault {
     pub(super) fn follows(&self) -> Follows {
-        match self.code {
-            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
-                Follows::Authentication
-            }
-            Code::SSL => Follows::Encryption,
-            Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::Resolve
-            | Code::OperationTimedOut
-            | Code::NetworkException => Follows::Outage,
-            Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation => Follows::Suspicion,
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                Follows::MissingTopic
-            }
-            _ => Follows::Nothing,
-        }
+        const TABLE: [(Follows, &[Code]); 5] = [
+            (
+                Follows::Authentication,
+                &[Code::Authentication, Code::SaslAuthenticationFailed, Code::UnsupportedSASLMechanism],
+            ),
+            (Follows::Encryption, &[Code::SSL]),
+            (
+                Follows::Outage,
+                &[
+                    Code::BrokerTransportFailure,
+                    Code::AllBrokersDown,
+                    Code::Resolve,
+                    Code::OperationTimedOut,
+                    Code::NetworkException,
+                ],
+            ),
+            (Follows::Suspicion, &[Code::AutoOffsetReset, Code::OffsetOutOfRange, Code::LogTruncation]),
+            (
+                Follows::MissingTopic,
+                &[Code::UnknownTopicOrPartition, Code::UnknownTopic, Code::UnknownPartition],
+            ),
+        ];
+        let row = TABLE.iter().find(|(_, codes)| codes.contains(&self.code));
+        row.map_or(Follows::Nothing, |(follows, _)| *follows)
     }
 
     /// The failure it is where it ends the process: before anything ever worked.
@@ -90,15 +98,15 @@ impl Fault {
 
 impl From<KafkaError> for KafkaFailure {
     fn from(error: KafkaError) -> Self {
-        match error {
+        if let KafkaError::ClientConfig(_, sentence, property, _) = error {
             // librdkafka's sentence quotes the value; for a secret only the name is shown.
-            KafkaError::ClientConfig(_, sentence, property, _) => {
-                let reason = if is_secret(&property) { "its value".to_owned() } else { sentence };
-                KafkaFailure::Property { property, reason }
-            }
-            KafkaError::ClientCreation(reason) => KafkaFailure::Client { reason },
-            other => KafkaFailure::Client { reason: other.to_string() },
+            let reason = if is_secret(&property) { "its value".to_owned() } else { sentence };
+            return KafkaFailure::Property { property, reason };
         }
+        if let KafkaError::ClientCreation(reason) = error {
+            return KafkaFailure::Client { reason };
+        }
+        KafkaFailure::Client { reason: error.to_string() }
     }
 }
 

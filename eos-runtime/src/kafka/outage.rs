@@ -19,13 +19,16 @@ pub(super) struct Over {
 
 impl Outage {
     /// Reports the outage, if it is news; whoever gets the answer finds out when it is over.
-    pub(super) fn begin(&self, fault: &Fault) -> Option<Over> {
+    pub(super) fn begin(&self, fault: &Fault, bootstrap_servers: &str) -> Option<Over> {
         let mut since = lock(&self.since);
         if since.is_some() {
             return None;
         }
         *since = Some(Instant::now());
-        tracing::warn!(target: "eos::kafka", code = %fault.code, "a broker cannot be reached: {}; still trying", fault.reason);
+        tracing::warn!(
+            target: "eos::kafka", code = %fault.code,
+            "Kafka at {bootstrap_servers} cannot be reached: {}; still trying", fault.reason
+        );
         Some(Over { since: Arc::clone(&self.since) })
     }
 }
@@ -57,9 +60,9 @@ mod tests {
     fn an_outage_is_reported_once_until_it_is_over() {
         let outage = Outage::default();
         let fault = Fault { code: Code::BrokerTransportFailure, reason: "127.0.0.1:1: refused".to_owned() };
-        let over = outage.begin(&fault).expect("news");
-        assert!(outage.begin(&fault).is_none());
+        let over = outage.begin(&fault, "127.0.0.1:1").expect("news");
+        assert!(outage.begin(&fault, "127.0.0.1:1").is_none());
         over.end();
-        assert!(outage.begin(&fault).is_some());
+        assert!(outage.begin(&fault, "127.0.0.1:1").is_some());
     }
 }

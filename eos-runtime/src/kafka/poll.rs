@@ -102,9 +102,10 @@ impl Poller {
         let Poller { member, context, mut partitions, commands, commits, options, .. } = self;
         partitions.end_workers(options.deadline);
         context.close();
-        // Queues hold the consumer too, and a lookup may for a moment; the last one to go closes it.
+        // Queues hold the consumer too, and so do, for a moment, a lookup or the clerk; the last one to go closes it.
+        // Where a commit waits for a coordinator that is down, that is the clerk, later: the process may end before.
         drop((partitions, commands, commits));
-        let patience = Instant::now() + Duration::from_secs(6);
+        let patience = Instant::now() + Duration::from_secs(1);
         while Arc::strong_count(&member) > 1 && Instant::now() < patience {
             thread::sleep(Duration::from_millis(5));
         }
@@ -229,7 +230,7 @@ impl Poller {
                 fault.as_failure().map_or(Ok(()), Err)
             }
             Follows::Outage | Follows::Authentication | Follows::Encryption => {
-                self.desk.cluster.trouble(fault.clone());
+                self.desk.cluster.trouble(fault);
                 Ok(())
             }
             Follows::Suspicion => {

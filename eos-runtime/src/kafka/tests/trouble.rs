@@ -49,18 +49,20 @@ async fn a_topic_that_comes_later_is_waited_for_and_not_made_by_asking() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_down_does_not_hold_up_the_stop() {
-    let bench = Bench::new(1);
-    bench.produce(0, numbers(0..10));
-    let mut member = bench.member(Duration::from_secs(5));
-    let (mut lease, guard) = member.lease().await;
-    lease.seek(0).await.expect("sought");
-    read(&mut lease, 10).await;
-    bench.broker().run(|broker| broker.broker_down(-1)).expect("down");
-    lease.committed(10);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    drop(guard);
-    let took = member.stop().await;
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    for committed in [None, Some(10)] {
+        let bench = Bench::new(1).set("session.timeout.ms", "45000");
+        bench.produce(0, numbers(0..10));
+        let mut member = bench.member(Duration::from_secs(5));
+        let (mut lease, guard) = member.lease().await;
+        lease.seek(0).await.expect("sought");
+        read(&mut lease, 10).await;
+        bench.broker().run(|broker| broker.broker_down(-1)).expect("down");
+        committed.inspect(|offset| lease.committed(*offset));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(guard);
+        let took = member.stop().await;
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,4 +86,32 @@ async fn a_worker_that_panics_ends_the_consumer_with_an_error() {
     let mut consumer = Consumer::start(&bench.client(), options, cluster, on_lease).expect("a member");
     let failure = within(15, consumer.ended()).await.expect_err("a panic");
     assert!(failure.to_string().contains("a bug of ours"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_outage_reading_goes_on_where_it_was() {
+    let bench = Bench::new(1);
+    bench.produce(0, numbers(0..10));
+    let mut member = bench.member(Duration::from_secs(5));
+    let (mut lease, guard) = member.lease().await;
+    lease.seek(0).await.expect("sought");
+    read(&mut lease, 10).await;
+    bench.broker().run(|broker| broker.broker_down(-1)).expect("down");
+    // Shorter than the session, which the mock would end.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    bench.broker().run(|broker| broker.broker_up(-1)).expect("up");
+    bench.produce(0, numbers(10..20));
+    assert_eq!(offsets(&read(&mut lease, 10).await), (10..20).collect::<Vec<_>>());
+    drop(guard);
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_cannot_be_reached_are_waited_for() {
+    let client = ClientOptions { bootstrap_servers: "127.0.0.1:1".to_owned(), ..ClientOptions::default() };
+    let cluster = Cluster::new(&client).expect("a cluster");
+    tokio::time::timeout(Duration::from_secs(2), cluster.connect()).await.expect_err("nobody is there");
+    let began = Instant::now();
+    cluster.close().await;
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
