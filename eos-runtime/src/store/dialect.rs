@@ -51,6 +51,10 @@ impl Fault {
 /// How a store works for one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreOptions {
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql")),
+        expect(dead_code, reason = "SQLite has one writer, and so one level")
+    )]
     pub(crate) isolation: Isolation,
     /// How long an attempt may take; a holder that exceeds it by [`StoreOptions::MARGIN`] is ended.
     pub(crate) deadline: Duration,

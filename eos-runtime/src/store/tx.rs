@@ -66,6 +66,7 @@ pub struct Tx<DB: TxDatabase> {
     /// What dropping it does to the connection.
     on_drop: OnDrop,
     /// The server's number for the connection, where a dialect has asked for it: what another connection ends.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     backend: Option<i64>,
     /// Set when it is dropped, where the database runs in this process and must be told to stop.
     interrupt: Option<Arc<AtomicBool>>,
@@ -100,7 +101,13 @@ impl<DB: TxDatabase> Tx<DB> {
         statement: Option<SqlStr>,
         on_drop: OnDrop,
     ) -> sqlx::Result<Self> {
-        let mut tx = Tx { connection: Some(connection), on_drop, backend: None, interrupt: None };
+        let mut tx = Tx {
+            connection: Some(connection),
+            on_drop,
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            backend: None,
+            interrupt: None,
+        };
         DB::TransactionManager::begin(&mut tx, statement).await?;
         Ok(tx)
     }
@@ -155,6 +162,7 @@ impl<DB: TxDatabase> Tx<DB> {
     }
 
     /// The server's number for this connection, where it was asked for.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn backend(&self) -> Option<i64> {
         self.backend
     }
@@ -166,6 +174,7 @@ impl<DB: TxDatabase> Tx<DB> {
     }
 
     /// Remembers the server's number for this connection.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn set_backend(&mut self, backend: i64) {
         self.backend = Some(backend);
     }
