@@ -21,6 +21,8 @@ use crate::source::{SourceError, Watermarks};
 
 /// How long a question may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// How long it takes to find out that nobody answers.
+const PROBE: Duration = Duration::from_secs(2);
 /// How often a missing topic is looked for.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -177,7 +179,7 @@ impl Cluster {
     /// Whether a broker answers at all.
     async fn probe(&self) -> Result<(), Fault> {
         // Any answer will do; the topic need not exist, and is not made.
-        self.ask(|client| client.fetch_metadata(Some("__consumer_offsets"), ANSWER)).await.map(drop)
+        self.ask(|client| client.fetch_metadata(Some("__consumer_offsets"), PROBE)).await.map(drop)
     }
 
     /// Asks on a blocking thread. A failure comes with librdkafka's latest reason, which says more than "timed out".
