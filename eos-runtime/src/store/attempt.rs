@@ -174,6 +174,9 @@ impl<D: Dialect> Idle<D> {
     /// After an end that failed: what it means, and what is left.
     async fn failed(self, error: EndError) -> (CommitFailed, Rest<D>) {
         match error {
+            EndError::RolledBack(error) if D::fault(&error) == Fault::Unavailable => {
+                (CommitFailed::RolledBack(error), Rest::Hold(self.hold))
+            }
             EndError::RolledBack(error) => (CommitFailed::RolledBack(error), self.rolled_back().await),
             EndError::Strayed(error) => (CommitFailed::Strayed(error), Rest::Hold(self.hold)),
             EndError::InDoubt(error) => (CommitFailed::InDoubt(error), Rest::Hold(self.hold)),

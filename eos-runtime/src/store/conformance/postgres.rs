@@ -262,17 +262,18 @@ async fn a_serialization_failure_belongs_to_the_half_that_it_hit() {
 }
 
 #[tokio::test]
-async fn a_claim_that_the_handler_deallocated_is_there_again_on_the_next_connection() {
+async fn what_the_handler_deallocated_is_there_again_on_the_next_connection() {
     let h = Pg::fresh().await;
     let mut open = fresh(begin(owner(&h, 0).await, at(0)).await);
     Pg::write(open.tx(), "deallocate all").await.expect("the guard lets it pass");
-    let Err(ChainFailed::Next(error, rest)) = open.commit_and_begin(at(1)).await else {
-        panic!("it is gone")
+    let Err(ChainFailed::Commit(CommitFailed::RolledBack(error), rest)) = open.commit_and_begin(at(1)).await
+    else {
+        panic!("the proof is gone, and nothing is committed without it")
     };
     assert_eq!(Postgres::fault(&error), Fault::Unavailable);
     let idle = rest.reopen(h.store(), options(DEADLINE)).await.map_err(|(error, _)| error).expect("another");
-    handle::<Pg>(idle, at(1)).await.close().await;
-    assert_eq!(position(&h).await, 2);
+    handle::<Pg>(idle, at(0)).await.close().await;
+    assert_eq!(position(&h).await, 1);
     h.remove().await;
 }
 

@@ -104,9 +104,9 @@ const RESULTS_OF_COMMIT: usize = 2;
 
 /// The proof fails with 25P02 where the transaction is aborted and with 22012 where it is not the claim's.
 fn write_commit(sql: &mut String, proof: &Xid) {
-    sql.push_str("select 1/coalesce((pg_catalog.pg_current_xact_id_if_assigned()::text = '");
+    sql.push_str("execute eos_alive('");
     sql.push_str(&proof.0);
-    sql.push_str("')::int, 0); commit");
+    sql.push_str("'); commit");
 }
 
 #[expect(clippy::expect_used, reason = "writing to a String cannot fail")]

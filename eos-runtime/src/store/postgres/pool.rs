@@ -39,7 +39,7 @@ pub(crate) fn qualifier(schema: &str) -> String {
     format!("\"{}\".", schema.replace('"', "\"\""))
 }
 
-/// The claim, prepared once a connection, and the same without the inbox.
+/// The claim, prepared once a connection, the same without the inbox, and the proof that the transaction still lives.
 ///
 /// In READ COMMITTED a claim that waited for another's commit looks at the row again and finds it changed: no row.
 /// `next_offset = $3` is an equality on purpose: after a database that lost its tail came back, `<=` would jump
@@ -56,7 +56,9 @@ fn prepare_claims(schema: &str) -> String {
          select p.ctid::text, exists(select from i)::text::\"char\", pg_catalog.pg_current_xact_id()::text from p; \
          prepare eos_advance(tid, uuid, bigint, bigint, bigint, bigint) as \
          with p as ({advance}) \
-         select p.ctid::text, 't'::\"char\", pg_catalog.pg_current_xact_id()::text from p"
+         select p.ctid::text, 't'::\"char\", pg_catalog.pg_current_xact_id()::text from p; \
+         prepare eos_alive(xid8) as \
+         select 1/coalesce((pg_catalog.pg_current_xact_id_if_assigned() = $1)::int, 0)"
     )
 }
 
