@@ -29,7 +29,10 @@ impl<'a> Report<'a> {
     pub(crate) fn opening(&self, broker: &Broker, database: &Database) -> io::Result<()> {
         let Arguments { records, kills, seed, .. } = self.arguments;
         let lines = [
-            format!("{} orders, one in ten of them sent twice; kills: {kills}; seed: {seed}", count(*records)),
+            format!(
+                "{} orders, one in ten of them sent twice; kills: {kills}; seed: {seed}",
+                count(*records)
+            ),
             String::new(),
             format!("  broker    {}", broker.place()),
             format!("  database  {}", database.home()),
