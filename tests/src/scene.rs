@@ -151,6 +151,11 @@ impl Scene {
         self.write(None, what, count).await
     }
 
+    /// Produces orders without a message id: their position alone keeps them from being applied twice.
+    pub async fn produce_without_ids(&self, count: usize) -> Vec<Produced> {
+        self.produce_orders(None, (0..count).map(|_| (Order::new(What::Insert), None)).collect()).await
+    }
+
     /// Produces orders to one partition.
     pub async fn produce_to(&self, partition: i32, what: What, count: usize) -> Vec<Produced> {
         self.write(Some(partition), what, count).await

@@ -54,6 +54,7 @@ async fn crash_once(kind: Kind, fault: String) {
         let orders = scene.produce_to(partition, What::Insert, 12).await;
         scene.produce_again(&orders[..3]).await;
     }
+    scene.produce_without_ids(8).await;
     let mut crashes = scene.launch().fault(&fault).start();
     crashes.is_killed().await;
 

@@ -43,6 +43,7 @@ async fn commits_are_lost(kind: Kind, loss: Loss) {
     let scene = Scene::new(kind, 2, SINKS).await;
     let orders = scene.produce(What::Insert, 60).await;
     scene.produce_again(&orders[..10]).await;
+    scene.produce_without_ids(20).await;
     let proxy = Proxy::sql(&scene.database.server()).await;
     proxy.lose(loss, 4, LOST);
 
@@ -51,7 +52,7 @@ async fn commits_are_lost(kind: Kind, loss: Loss) {
     scene.is_caught_up(PATIENCE).await;
     // Some of the attempts go on alone, and some with the next one's claim in the same message.
     eventually("COMMITs are lost", PATIENCE, async || {
-        scene.produce(What::Insert, 1).await;
+        scene.produce_without_ids(1).await;
         if proxy.lost() == LOST { Ok(()) } else { Err(format!("{} are", proxy.lost())) }
     })
     .await;

@@ -30,8 +30,8 @@ async fn two_processes_of_the_program_serve_each_order_once() {
 
     let first = scene.produce(What::Insert, 200).await;
     let mut one = scene.launch_bare().start();
-    let mut two = scene.launch_bare().start();
     scene.has_applied(50).await;
+    let mut two = scene.launch_bare().start();
     // A producer that was not told of its success sends again; and new orders go on arriving.
     scene.produce_again(&first[..80]).await;
     scene.produce(What::Insert, 200).await;
@@ -58,7 +58,7 @@ fn the_program_is_the_one_in_the_readme() {
     assert!(readme.contains(TEXT.trim()), "README.md shows another program than the one under test:\n{TEXT}");
 }
 
-/// Each process has owned partitions: the epochs tell of more takes than there are partitions.
+/// The second has taken partitions from the first: the epochs tell of more takes than there are partitions.
 async fn both_take_part(scene: &Scene) {
     eventually("both processes take partitions", PATIENCE, async || {
         let takes: i64 = scene.positions().await.iter().map(|position| position.epoch).sum();

@@ -40,7 +40,7 @@ async fn random_kills_of_three_members_leave_each_order_once() {
     eprintln!("{kills} kills, {} records, {} handlers begun", scene.ledger().len(), scene.told().begun());
 }
 
-/// Small bursts, some of which are sent twice, and now and then an order that fails at first.
+/// Small bursts, some of which are sent twice, some without ids, and now and then an order that fails at first.
 async fn produce(scene: Arc<Scene>, done: Arc<AtomicBool>, mut chance: Chance) {
     while !done.load(Ordering::Acquire) {
         let what = if chance.below(20) == 0 { What::FailTwice } else { What::Insert };
@@ -49,6 +49,7 @@ async fn produce(scene: Arc<Scene>, done: Arc<AtomicBool>, mut chance: Chance) {
         if chance.below(5) == 0 {
             scene.produce_again(&sent).await;
         }
+        scene.produce_without_ids(chance.below(10) as usize).await;
         tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
     }
 }

@@ -44,8 +44,8 @@ async fn sleeps_in_mid_attempt(kind: Kind) {
     let scene = Scene::new(kind, 1, SINKS).await;
     scene.close_gate();
     scene.produce(What::Hold, 1).await;
-    // These it has read already when it falls asleep.
-    scene.produce(What::Insert, 20).await;
+    // These it has read already when it falls asleep, and no id would tell them from new ones.
+    scene.produce_without_ids(20).await;
     let sleeper = short_deadline(&scene).start();
     has_begun(&scene, 1).await;
     sleeper.sleep().await;
