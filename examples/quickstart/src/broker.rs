@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use eos_runtime::embedded::EmbeddedBroker;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -103,19 +103,21 @@ impl Broker {
         for topic in admin.delete_topics(&[&self.name], &options).await? {
             topic.map_err(|(_, code)| code)?;
         }
-        // After an interruption the group has to miss its members first.
-        let mut patience = 0..2 * SESSION.as_secs();
-        loop {
+        // When it was interrupted, Kafka has to miss the group's members first.
+        for second in 0..2 * SESSION.as_secs() {
             let groups = admin.delete_groups(&[&self.name], &options).await?;
             match groups.into_iter().find_map(Result::err) {
-                // Nobody had the time to join.
+                // The latter when nobody had the time to join.
                 None | Some((_, RDKafkaErrorCode::GroupIdNotFound)) => return Ok(()),
-                Some((_, RDKafkaErrorCode::NonEmptyGroup)) if patience.next().is_some() => {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                Some((_, RDKafkaErrorCode::NonEmptyGroup)) if second == 0 => {
+                    eprintln!("waiting for Kafka to miss the services, so that their group can be removed");
                 }
+                Some((_, RDKafkaErrorCode::NonEmptyGroup)) => {}
                 Some((_, code)) => return Err(code.into()),
             }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        bail!("the group `{}` is left behind: Kafka says that it has members still", self.name)
     }
 }
 

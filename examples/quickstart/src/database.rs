@@ -67,12 +67,7 @@ impl Database {
 
     /// Removes it from its server; a SQLite file stays, to look at.
     pub(crate) async fn remove(&self) -> anyhow::Result<()> {
-        let removal = match &self.home {
-            Home::Sqlite(_) => None,
-            Home::Postgres(schema, _) => Some(format!("drop schema {schema} cascade")),
-            Home::MySql(database, _) => Some(format!("drop database {database}")),
-        };
-        if let Some(removal) = removal {
+        if let Some(removal) = self.home.removal() {
             sqlx::query(AssertSqlSafe(removal)).execute(&self.pool).await?;
         }
         self.pool.close().await;
@@ -90,6 +85,15 @@ impl Home {
             "mysql" | "mariadb" => Home::MySql(name.to_owned(), server()?),
             _ => bail!("`--database-url` begins with postgres://, mysql:// or sqlite://"),
         })
+    }
+
+    /// The statement that removes it from its server.
+    pub(crate) fn removal(&self) -> Option<String> {
+        match self {
+            Home::Sqlite(_) => None,
+            Home::Postgres(schema, _) => Some(format!("drop schema {schema} cascade")),
+            Home::MySql(database, _) => Some(format!("drop database {database}")),
+        }
     }
 
     /// Makes it, and returns its address.

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Arguments, Role};
 use crate::broker::Broker;
@@ -80,7 +81,7 @@ async fn with_database(arguments: &Arguments, name: &str, database: &Database) -
     report.opening(&broker, database)?;
     let tally = tokio::select! {
         tally = play(arguments, &broker, database, &report) => tally,
-        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+        by = stopped() => by.and_then(|by| Err(anyhow!("stopped by {by}"))),
     };
     if let Ok(tally) = &tally {
         report.closing(tally, database)?;
@@ -89,6 +90,15 @@ async fn with_database(arguments: &Arguments, name: &str, database: &Database) -
         broker.remove().await?;
     }
     tally
+}
+
+/// What somebody stopped us by.
+async fn stopped() -> anyhow::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => Ok(pressed.map(|()| "Ctrl-C")?),
+        _ = terminate.recv() => Ok("SIGTERM"),
+    }
 }
 
 /// Orders come, services work and die, until every order is applied and every kill is done; then rows are counted.
@@ -103,7 +113,7 @@ async fn play(
     let mut orders = Orders::new(arguments.records, &mut random);
     let mut kills = Kills::new(arguments.kills, arguments.records, random);
 
-    let folder = tempfile::tempdir()?;
+    let folder = tempfile::Builder::new().prefix("eos-quickstart-run-").tempdir()?;
     let diary = Diary::open(&folder.path().join("diary"))?;
     let listener = Listener::choose(database.home(), arguments.at_least_once);
     let settings = [broker.settings(), database.settings()].concat();

@@ -110,12 +110,10 @@ fn verdict(arguments: &Arguments, tally: &Tally) -> String {
 
 fn what_next(arguments: &Arguments, database: &Database) -> Vec<String> {
     const AGAIN: &str = "cargo run -p quickstart --";
-    let rows = match database.home() {
-        Home::Sqlite(file) => format!("sqlite3 {} 'select * from orders limit 9'", file.display()),
-        Home::Postgres(..) | Home::MySql(..) if arguments.keep => {
-            format!("left for you: {}", database.home())
-        }
-        Home::Postgres(..) | Home::MySql(..) => "removed again; `--keep` leaves them".to_owned(),
+    let rows = match (database.home(), database.home().removal()) {
+        (Home::Sqlite(file), _) => format!("sqlite3 {} 'select * from orders limit 9'", file.display()),
+        (home, Some(removal)) if arguments.keep => format!("{home}; remove it by `{removal}`"),
+        _ => "removed again; `--keep` leaves them, and the topic".to_owned(),
     };
     vec![
         String::new(),
