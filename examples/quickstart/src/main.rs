@@ -125,10 +125,15 @@ async fn play(
         tokio::time::sleep(Duration::from_millis(10)).await;
         runs = diary.runs()?;
         report.progress(runs, &kills);
-        services.expect_work(runs)?;
+        services.expect_all_alive()?;
         if kills.is_due(runs) {
             let victim = services.kill_one(kills.aim().await).await?;
             report.killed(&victim, runs)?;
+        }
+        if let Some(logs) = services.standstill(runs) {
+            // An order that is not applied by now counts as lost.
+            eprintln!("{logs}");
+            break;
         }
     }
     services.stop().await?;

@@ -100,22 +100,24 @@ impl<'a> Supervisor<'a> {
         Ok(victim)
     }
 
-    /// A service that ends by itself, or stands still, has found something wrong.
-    pub(crate) fn expect_work(&mut self, runs: u64) -> anyhow::Result<()> {
+    /// A service that ends by itself has found something wrong.
+    pub(crate) fn expect_all_alive(&mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
             if let Some(status) = service.process.try_wait()? {
                 bail!("{}", service.report(&format!("ended by itself ({status})")));
             }
         }
+        Ok(())
+    }
+
+    /// Whether no handler has begun for long; then their logs, which should say why.
+    pub(crate) fn standstill(&mut self, runs: u64) -> Option<String> {
         if runs != self.progress.0 {
             self.progress = (runs, Instant::now());
         }
-        if self.progress.1.elapsed() > STANDSTILL {
-            let reports: Vec<_> =
-                self.services.iter().map(|service| service.report("stands still")).collect();
-            bail!("{}", reports.join("\n"));
-        }
-        Ok(())
+        let stands_still = self.progress.1.elapsed() > STANDSTILL;
+        let logs = || self.services.iter().map(|service| service.report("stands still"));
+        stands_still.then(|| logs().collect::<Vec<_>>().join("\n"))
     }
 
     /// Stops all of them in order, by SIGTERM.
