@@ -26,8 +26,16 @@ pub(crate) struct Running {
     pid: Pid,
     stdout: BufReader<tokio::process::ChildStdout>,
     stderr: JoinHandle<String>,
-    /// The most it had resident when it was last asked, in MB.
-    rss_mb: f64,
+    used: Used,
+}
+
+/// What a child has used when it was last looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Used {
+    /// The most it had resident, in MB.
+    pub(crate) rss_mb: f64,
+    /// Time on a processor, its own and the kernel's for it.
+    pub(crate) cpu: Duration,
 }
 
 /// A command that runs this program as a child.
@@ -56,7 +64,7 @@ impl Running {
             drop(errors.read_to_end(&mut text).await);
             String::from_utf8_lossy(&text).into_owned()
         });
-        Ok(Running { name: name.to_owned(), process, pid, stdout, stderr, rss_mb: 0.0 })
+        Ok(Running { name: name.to_owned(), process, pid, stdout, stderr, used: Used::default() })
     }
 
     /// Waits until it says that its work is done; the rest of that line.
@@ -84,8 +92,8 @@ impl Running {
         said.with_context(|| format!("{} failed; the last it said:\n{}", self.name, tail(&seen)))
     }
 
-    /// Waits for one that ends by itself, looking at its memory meanwhile; what it printed.
-    pub(crate) async fn ended(mut self) -> anyhow::Result<(ExitStatus, String, f64)> {
+    /// Waits for one that ends by itself, looking at it meanwhile; what it printed.
+    pub(crate) async fn ended(mut self) -> anyhow::Result<(ExitStatus, String, Used)> {
         let mut out = Vec::new();
         let mut reading = Box::pin(self.stdout.read_to_end(&mut out));
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -93,7 +101,7 @@ impl Running {
             tokio::select! {
                 read = &mut reading => { read?; break }
                 () = tokio::time::sleep(Duration::from_millis(100)) => {
-                    self.rss_mb = high_water_mark(self.pid).unwrap_or(self.rss_mb);
+                    self.used = Used::by(self.pid).unwrap_or(self.used);
                 }
                 () = tokio::time::sleep_until(deadline) => bail!("{} was not done after {PATIENCE:?}", self.name),
             }
@@ -101,11 +109,11 @@ impl Running {
         drop(reading);
         let status = self.process.wait().await?;
         let said = String::from_utf8_lossy(&out).into_owned() + &self.stderr.await?;
-        Ok((status, said, self.rss_mb))
+        Ok((status, said, self.used))
     }
 
-    /// Asks it to stop, and waits until it has; the most memory it had resident, in MB.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<f64> {
+    /// Asks it to stop, and waits until it has; what it used until then.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<Used> {
         self.look();
         kill_process(self.pid, Signal::TERM).with_context(|| format!("{} is gone", self.name))?;
         let ended = tokio::time::timeout(Duration::from_secs(30), self.process.wait()).await;
@@ -113,20 +121,28 @@ impl Running {
         if !status.success() {
             bail!("{} ended with {status}; the last it said:\n{}", self.name, tail(&self.stderr.await?));
         }
-        Ok(self.rss_mb)
+        Ok(self.used)
     }
 
     fn look(&mut self) {
-        self.rss_mb = high_water_mark(self.pid).unwrap_or(self.rss_mb);
+        self.used = Used::by(self.pid).unwrap_or(self.used);
     }
 }
 
-/// The most that a process has had resident so far, in MB.
-fn high_water_mark(pid: Pid) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(crate::stats::rounded(kib / 1024.0, 1))
+impl Used {
+    /// What a process has used so far; nothing once it has ended.
+    fn by(pid: Pid) -> Option<Self> {
+        let folder = format!("/proc/{}", pid.as_raw_nonzero());
+        let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        let stat = std::fs::read_to_string(format!("{folder}/stat")).ok()?;
+        // After the name, which may hold anything, user and system time are the 12th and 13th field.
+        let mut times = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let ticks: u64 = times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?;
+        let cpu = Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32;
+        Some(Used { rss_mb: crate::stats::rounded(kib / 1024.0, 1), cpu })
+    }
 }
 
 fn tail(text: &str) -> String {

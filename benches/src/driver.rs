@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::child::Used;
 use crate::stats::Spread;
 
 /// One line of the table: who does the work, and how.
@@ -20,6 +21,8 @@ pub(crate) struct Case {
 pub(crate) struct Sample {
     pub(crate) per_s: f64,
     pub(crate) rss_mb: f64,
+    /// Processor time a record.
+    pub(crate) cpu_us: f64,
 }
 
 /// All runs of a case.
@@ -30,6 +33,9 @@ pub(crate) struct Measured {
     pub(crate) per_s: Spread,
     /// The most that any of its processes had resident.
     pub(crate) rss_mb: f64,
+    /// The median of what its processes used; a figure that depends little on what else the machine does.
+    #[serde(skip)]
+    pub(crate) cpu_us: f64,
 }
 
 /// Something that can be done by several implementations.
@@ -57,6 +63,13 @@ pub(crate) async fn rounds(
     Ok(cases.iter().zip(samples).map(|(case, samples)| Measured::of(*case, &samples)).collect())
 }
 
+impl Sample {
+    /// From a rate, and what a process used for so many records.
+    pub(crate) fn new(per_s: f64, used: Used, records: u64) -> Self {
+        Sample { per_s, rss_mb: used.rss_mb, cpu_us: used.cpu.as_secs_f64() * 1e6 / records as f64 }
+    }
+}
+
 impl Measured {
     /// What a case's samples come to.
     pub(crate) fn of(case: Case, samples: &[Sample]) -> Self {
@@ -64,6 +77,7 @@ impl Measured {
             case,
             per_s: Spread::of(samples.iter().map(|sample| sample.per_s)).rounded(),
             rss_mb: samples.iter().fold(0.0, |most, sample| sample.rss_mb.max(most)),
+            cpu_us: Spread::of(samples.iter().map(|sample| sample.cpu_us)).median,
         }
     }
 }

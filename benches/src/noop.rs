@@ -98,9 +98,9 @@ impl Workload for Noop<'_> {
         }
         let mut child = Running::start(case.who, &mut command, Stdio::null())?;
         let microseconds: u64 = child.done().await?.parse().context("a child says how long it took")?;
-        let rss_mb = child.stop().await?;
+        let used = child.stop().await?;
         ensure!(microseconds > 0, "nothing takes no time");
-        Ok(Sample { per_s: (self.records - 1) as f64 / microseconds as f64 * 1e6, rss_mb })
+        Ok(Sample::new((self.records - 1) as f64 / microseconds as f64 * 1e6, used, self.records))
     }
 }
 

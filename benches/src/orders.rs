@@ -303,7 +303,7 @@ impl Workload for Orders<'_> {
         }
         let records = self.args.records_of(case);
         fresh_tables(&mut self.database).await?;
-        let rss_mb = if case.who == PGBENCH {
+        let used = if case.who == PGBENCH {
             let pgbench = self.pgbench.as_ref().context("pgbench was not looked for")?;
             let each = records / u64::from(case.in_flight);
             pgbench.run(&self.database.options, case.in_flight, each).await?
@@ -320,7 +320,7 @@ impl Workload for Orders<'_> {
             self.round_trips.retain(|(who, _)| *who != case.who);
             self.round_trips.push((case.who, per_record));
         }
-        Ok(Sample { per_s: rate(&mut self.database, records).await?, rss_mb })
+        Ok(Sample::new(rate(&mut self.database, records).await?, used, records))
     }
 }
 

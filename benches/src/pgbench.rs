@@ -9,7 +9,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::process::Command;
 
-use crate::child::Running;
+use crate::child::{Running, Used};
 
 /// The statements of the hand-written loop.
 const SCRIPT: &str = "\
@@ -49,13 +49,13 @@ impl Pgbench {
             )
     }
 
-    /// Runs `transactions` by each of `clients`; its resident memory in MB.
+    /// Runs `transactions` by each of `clients`; what it used.
     pub(crate) async fn run(
         &self,
         database: &PgConnectOptions,
         clients: u32,
         transactions: u64,
-    ) -> anyhow::Result<f64> {
+    ) -> anyhow::Result<Used> {
         let (script, mut writer) = std::io::pipe()?;
         // Short enough for the pipe's buffer.
         writer.write_all(SCRIPT.as_bytes())?;
@@ -71,11 +71,11 @@ impl Pgbench {
             command.env("PGPASSWORD", password);
         }
         let running = Running::start("pgbench", &mut command, Stdio::from(script))?;
-        let (status, said, rss_mb) = running.ended().await?;
+        let (status, said, used) = running.ended().await?;
         if !status.success() {
             bail!("pgbench ended with {status}:\n{said}");
         }
-        Ok(rss_mb)
+        Ok(used)
     }
 }
 

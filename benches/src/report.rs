@@ -56,13 +56,13 @@ impl Report {
         writeln!(out, "\n{}\n", self.workload)?;
         writeln!(
             out,
-            "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7}",
-            "", "", "in flight", "dedupe", "rtt ms", "median /s", "min", "max", "RSS MB"
+            "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7} {:>7}",
+            "", "", "in flight", "dedupe", "rtt ms", "median /s", "min", "max", "RSS MB", "CPU µs"
         )?;
-        for Measured { case, per_s, rss_mb } in &self.results {
+        for Measured { case, per_s, rss_mb, cpu_us } in &self.results {
             writeln!(
                 out,
-                "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7.0}",
+                "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7.0} {:>7.1}",
                 case.who,
                 case.variant,
                 case.in_flight,
@@ -71,7 +71,8 @@ impl Report {
                 per_s.median,
                 per_s.min,
                 per_s.max,
-                rss_mb
+                rss_mb,
+                cpu_us
             )?;
         }
         writeln!(out)?;
@@ -105,7 +106,7 @@ mod tests {
 
     fn measured(who: &'static str, median: f64) -> Measured {
         let case = Case { who, variant: "record", in_flight: 4, dedupe: "message_id", rtt_ms: 0.0 };
-        Measured { case, per_s: Spread { min: median, median, max: median }, rss_mb: 12.0 }
+        Measured { case, per_s: Spread { min: median, median, max: median }, rss_mb: 12.0, cpu_us: 3.0 }
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl FullInbox {
         let url = self.database.url(None);
         let mut child = orders.start(case, &self.topic, Some(&self.group), &url, records)?;
         child.done().await?;
-        let rss_mb = child.stop().await?;
-        Ok(Sample { per_s: rate(&mut self.database, records).await?, rss_mb })
+        let used = child.stop().await?;
+        Ok(Sample::new(rate(&mut self.database, records).await?, used, records))
     }
 }

@@ -65,7 +65,7 @@ async fn one(
     let mut snapshot = holder.begin_with("begin isolation level repeatable read").await?;
     sqlx::query("select count(*) from orders").execute(&mut *snapshot).await?;
     seconds(HELD_FOR).await;
-    let rss_mb = child.stop().await?;
+    let used = child.stop().await?;
     snapshot.rollback().await?;
     holder.close().await?;
 
@@ -77,7 +77,8 @@ async fn one(
     );
     let measured = |variant, from: i64, to: i64| {
         let per_s = Spread::of(by_second[from as usize..to as usize].iter().map(|rows| *rows as f64));
-        Measured { case: Case { variant, ..case(who, RECORD, 4) }, per_s, rss_mb }
+        let cpu_us = used.cpu.as_secs_f64() * 1e6 / by_second.iter().sum::<i64>() as f64;
+        Measured { case: Case { variant, ..case(who, RECORD, 4) }, per_s, rss_mb: used.rss_mb, cpu_us }
     };
     // The last second may not be a whole one.
     Ok((measured(BEFORE, WARM_UP, TAKEN_AT), measured(HELD, end - 1 - LAST, end - 1)))
