@@ -56,7 +56,7 @@ pub(crate) async fn rounds(
             let index = if round % 2 == 0 { step } else { cases.len() - 1 - step };
             let case = &cases[index];
             let sample = workload.sample(case).await?;
-            eprintln!("round {} of {rounds}  {case}: {:.0}/s", round + 1, sample.per_s);
+            eprintln!("round {} of {rounds}: {case} {:.0}/s", round + 1, sample.per_s);
             samples[index].push(sample);
         }
     }
@@ -82,10 +82,14 @@ impl Measured {
     }
 }
 
+/// A short name: `eos/record_4_position`.
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Case { who, variant, in_flight, dedupe, rtt_ms } = self;
-        write!(f, "{who} {variant}, {in_flight} in flight, by {dedupe}")?;
-        if *rtt_ms > 0.0 { write!(f, ", {rtt_ms} ms a round trip") } else { Ok(()) }
+        write!(f, "{who}/{variant}_{in_flight}")?;
+        if *dedupe == "position" {
+            write!(f, "_position")?;
+        }
+        if *rtt_ms > 0.0 { write!(f, "_rtt") } else { Ok(()) }
     }
 }

@@ -57,15 +57,9 @@ pub(crate) struct Args {
     /// Also measures with a snapshot held open on the database for a minute (three minutes more)
     #[arg(long)]
     held_snapshot: bool,
-    /// Which implementations take part
-    #[arg(long, value_delimiter = ',', default_value = "eos,handwritten,pgbench")]
-    impls: Vec<String>,
-    /// Only cases of this variant: record or record_rtt
-    #[arg(long)]
-    variant: Option<String>,
-    /// Only cases with so many in flight
-    #[arg(long)]
-    in_flight: Option<u32>,
+    /// Only these: implementations, or single cases by the names that are shown meanwhile (`eos,handwritten/record_4`)
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Ends with one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -127,14 +121,9 @@ impl Args {
         if self.inbox_rows > 0 {
             cases.extend([HANDWRITTEN, EOS].map(|who| case(who, full_inbox::VARIANT, 4)));
         }
-        cases.retain(|case| {
-            self.impls.iter().any(|who| who == case.who)
-                && self.variant.as_ref().is_none_or(|variant| {
-                    variant == case.variant && case.rtt_ms == 0.0
-                        || variant == "record_rtt" && case.rtt_ms > 0.0
-                })
-                && self.in_flight.is_none_or(|in_flight| in_flight == case.in_flight)
-        });
+        let wanted =
+            |case: &Case| self.only.iter().any(|only| *only == case.who || *only == case.to_string());
+        cases.retain(|case| self.only.is_empty() || wanted(case));
         cases
     }
 

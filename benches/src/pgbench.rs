@@ -45,7 +45,7 @@ impl Pgbench {
             .map(Pgbench)
             .context(
                 "`pgbench` is not installed; it comes with PostgreSQL's server packages (Debian: `postgresql`, others: \
-                 `postgresql-contrib`). Put it on the PATH, or leave it out with `--impls eos,handwritten`",
+                 `postgresql-contrib`). Put it on the PATH, or leave it out with `--only eos,handwritten`",
             )
     }
 
