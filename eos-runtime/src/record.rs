@@ -176,7 +176,7 @@ impl RecordBuilder {
     fn new(topic: Arc<str>) -> Self {
         RecordBuilder {
             copies: Copies::new(topic, 0),
-            offset: 0,
+            offset: -1,
             timestamp_ms: -1,
             key: None,
             payload: None,

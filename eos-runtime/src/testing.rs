@@ -27,7 +27,8 @@ use crate::record::Record;
 /// delivered before is a duplicate by position.
 ///
 /// The listener is the one whose `topic` is the record's; [`Deliver::listener`] names it where there are several, or
-/// where its topic has placeholders. Its group is that of the settings, or `testing`.
+/// where its topic has placeholders. It is delivered under a group of its own (`testing:` and the listener's group), so that
+/// the positions of a service which uses the same database stay as they are.
 #[must_use = "a delivery does nothing until it is awaited"]
 pub fn deliver(record: Record) -> Deliver {
     Deliver { app: app(), record, listener: None }

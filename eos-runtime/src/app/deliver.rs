@@ -22,7 +22,7 @@ use crate::testing::{DeliverError, Delivered};
 
 /// What a test's listener has of Kafka where the settings say nothing: a group, and no broker that is asked.
 const INSTEAD: [(&str, &str); 2] =
-    [("EOS_KAFKA_GROUP", "testing"), ("EOS_KAFKA_BOOTSTRAP_SERVERS", "embedded")];
+    [("EOS_KAFKA_GROUP", "tests"), ("EOS_KAFKA_BOOTSTRAP_SERVERS", "embedded")];
 
 impl App {
     pub(crate) async fn deliver(
@@ -36,10 +36,15 @@ impl App {
         let environment =
             Environment::of(given.chain(instead.map(|(name, value)| (name.into(), value.into()))));
         let setup = |error: crate::Error| DeliverError::Setup(error.into());
-        let plan = Plan::make(self, vec![spec], &environment).map_err(setup)?;
+        let mut plan = Plan::make(self, vec![spec], &environment).map_err(setup)?;
+        // A group of its own: a test must not move the positions of a service that uses the same database.
+        for listener in &mut plan.listeners {
+            listener.group = format!("testing:{}", listener.group).into();
+        }
 
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        let _ended_with_this = stop.clone().drop_guard();
         let care = Caretaking { tasks: &tasks, stop: stop.clone(), retention: plan.settings.inbox.retention };
         let mut opened = Vec::new();
         for planned in &plan.databases {

@@ -147,7 +147,8 @@ async fn sweep<D: Dialect>(store: Arc<Store<D>>, retention: Duration) {
 
     let mut cursor = SweepCursor::default();
     loop {
-        let pause = match D::sweep(&store, cursor.clone(), retention).await {
+        let sweeping = tokio::time::timeout(ROUND, D::sweep(&store, cursor.clone(), retention)).await;
+        let pause = match sweeping.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(swept) => {
                 let at_the_end = swept.next.is_none();
                 cursor = swept.next.unwrap_or_default();
@@ -158,7 +159,7 @@ async fn sweep<D: Dialect>(store: Arc<Store<D>>, retention: Duration) {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "the inbox was not swept; again soon");
+                tracing::warn!(error = %Chain(&error), "old ids were not removed from the inbox; again in {ROUND:?}");
                 ROUND
             }
         };

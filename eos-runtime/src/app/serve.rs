@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
-use crate::consumer::{Bound, Counts, RetryPolicy, Work, run_plain, run_transactional};
+use crate::consumer::{Bound, Counts, Firsts, RetryPolicy, Work, run_plain, run_transactional};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
 use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
@@ -30,6 +30,7 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     let tasks = TaskTracker::new();
     let care =
         Caretaking { tasks: &tasks, stop: stop.child_token(), retention: plan.settings.inbox.retention };
+    let _ended_with_this = care.stop.clone().drop_guard();
     let broker = broker(&plan)?;
     let cluster = Cluster::new(&broker.client).map_err(|failure| kafka_error(&plan, failure))?;
     let Some(opened) = stop.run_until_cancelled(start(&plan, &care, &cluster)).await else {
@@ -132,6 +133,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             on_gap: settings.kafka.on_retention_gap,
             cluster: cluster.cloned(),
             counts: Counts::default(),
+            firsts: Firsts::default(),
         })
     };
     plan.listeners.iter().map(work).collect()

@@ -26,7 +26,7 @@ pub(super) enum WrongLog {
     EndsBefore { position: i64, high: i64 },
     #[error(
         "the position is {position}, but the log now begins at {low}: {} offsets were deleted by retention before they \
-         were read; set `[kafka] on_retention_gap = \"continue\"` to go on without them",
+         were read (they may have been a transaction's markers alone); set `[kafka] on_retention_gap = \"continue\"` to go on without them",
         low - position
     )]
     Gap { position: i64, low: i64 },

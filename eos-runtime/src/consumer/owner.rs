@@ -98,14 +98,16 @@ async fn try_take<D: Dialect>(
     let known = D::known_partitions(store, &key.group, &key.topic).await.map_err(TakeFailed::Store)?;
     // A partition that was added to a topic we know is read from its beginning, whatever a new group would do.
     let start = match work.start {
-        Start::Latest if known.is_empty() => log.high,
+        Start::Latest if work.begins_anew(&key.topic, known.is_empty()) => log.high,
         Start::Latest | Start::Earliest => log.low,
     };
     let in_kafka = lease.committed_in_kafka().await.map_err(TakeFailed::Source)?;
 
     fault::point("before_take");
-    let hold = D::take(store, &key, start, work.cluster.as_deref(), work.options())
+    let taking = D::take(store, &key, start, work.cluster.as_deref(), work.options());
+    let hold = tokio::time::timeout(work.options().limit() * 2, taking)
         .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
         .map_err(TakeFailed::Store)?;
     fault::point("after_take");
     if !lease.confirm(hold.next_offset).await.map_err(TakeFailed::Source)? {

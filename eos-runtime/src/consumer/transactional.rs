@@ -56,6 +56,7 @@ pub(crate) async fn run<D: Dialect>(
 ) {
     let mut queue = Queue::new(lease);
     let mut took_again = 0;
+    let mut doubts = 0;
     loop {
         let owned = match owner::take(&work, &bound.store, &mut queue).await {
             Ok(owned) => owned,
@@ -77,10 +78,20 @@ pub(crate) async fn run<D: Dialect>(
         match worker.until_halt(owned).await {
             Turn::Revoked => return,
             Turn::Stop { offset, why } => return stopped(&work, &queue.lease, offset, &*why).await,
-            Turn::InDoubt(error) => tracing::warn!(
-                listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
-                error = %Chain(&error), "the answer to COMMIT was lost; taking the partition again to learn what it was"
-            ),
+            Turn::InDoubt(error) => {
+                doubts += 1;
+                tracing::warn!(
+                    listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
+                    error = %Chain(&error),
+                    "the answer to COMMIT was lost; taking the partition again to learn what it was"
+                );
+                let revoked = queue.lease.revoked.clone();
+                tokio::select! {
+                    biased;
+                    () = revoked.cancelled() => return,
+                    () = tokio::time::sleep(work.retry.wait(doubts)) => {}
+                }
+            }
             Turn::Suspicion => {}
             Turn::NotOurs(hold) => {
                 took_again += 1;
@@ -325,9 +336,10 @@ impl<D: Dialect> Worker<'_, D> {
         match D::fault(&error) {
             Fault::Unavailable | Fault::Refused => {
                 self.trouble.say(self.work, &self.queue.lease, "the database cannot be used", &error);
-                // A pooled connection that died while it was idle says nothing about the server: try at once.
+                // A pooled connection that died while it was idle says nothing about the server: try the next one at once.
                 let wait = match self.trouble.failures {
                     1 => Duration::ZERO,
+                    _ if self.bound.store.pool.num_idle() > 0 => Duration::ZERO,
                     failures => self.work.retry.wait(failures),
                 };
                 self.again_after(wait, rest, record, attempt).await

@@ -39,6 +39,9 @@ pub(super) struct Watch {
 }
 
 impl Vigil {
+    /// A database that takes longer is looked at again later.
+    const ANSWER: Duration = Duration::from_secs(10);
+
     /// Watches a hold until the [`Watch`] is dropped.
     pub(super) fn watch(&self, key: &PartitionKey, token: Uuid, position: i64) -> Watch {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +77,8 @@ impl Vigil {
             return;
         }
         let holds: Vec<_> = idle.iter().map(|(watched, _)| (watched.key.clone(), watched.token)).collect();
-        let standings = match D::standings(store, &holds).await {
+        let looking = tokio::time::timeout(Self::ANSWER, D::standings(store, &holds)).await;
+        let standings = match looking.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(standings) => standings,
             Err(error) => {
                 tracing::debug!(%error, "positions could not be compared with the database; again soon");

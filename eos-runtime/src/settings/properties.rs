@@ -101,7 +101,7 @@ const fn reserved(name: &'static str, harmless: &'static [&'static str], instead
     Reserved { name, harmless, instead }
 }
 
-const RESERVED: [Reserved; 18] = [
+const RESERVED: [Reserved; 19] = [
     reserved("bootstrap.servers", &[], "the brokers are named by `[kafka] bootstrap_servers`"),
     reserved("metadata.broker.list", &[], "the brokers are named by `[kafka] bootstrap_servers`"),
     reserved("group.id", &[], "the group is named by `[kafka] group`, or by a listener's `group`"),
@@ -124,6 +124,11 @@ const RESERVED: [Reserved; 18] = [
         "isolation.level",
         &["read_committed"],
         "listeners would be given records of aborted transactions; remove it",
+    ),
+    reserved(
+        "check.crcs",
+        &["false"],
+        "librdkafka goes on behind a batch whose checksum is wrong, and its records would be skipped; remove it",
     ),
     reserved("enable.partition.eof", &[], "eos sets it where it needs it; remove it"),
     reserved(

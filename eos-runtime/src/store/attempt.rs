@@ -4,8 +4,14 @@
 //! compile. An [`Idle`] session owns a connection between attempts; [`Open`] has claimed a record and holds the
 //! partition's row until it ends. Dropping an `Open` closes its connection, and the database rolls back; dropping
 //! one while its closing message is on the way leaves it in doubt, and whoever goes on takes the partition again.
+//!
+//! The server bounds each statement by the deadline. A host that vanished bounds nothing, and no packet ever says so:
+//! every move therefore has a limit of its own, beyond what a server that lives would take.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions};
 use super::{Claim, Hold, LastRecord, Tx};
@@ -71,7 +77,7 @@ impl<D: Dialect> Idle<D> {
         hold: Hold<D::Locator>,
     ) -> Result<Self, (sqlx::Error, Hold<D::Locator>)> {
         let opened = match store.pool.acquire().await {
-            Ok(connection) => D::open(&store, connection, options).await,
+            Ok(connection) => within(options.limit(), D::open(&store, connection, options)).await,
             Err(error) => Err(error),
         };
         match opened {
@@ -82,7 +88,8 @@ impl<D: Dialect> Idle<D> {
 
     /// BEGIN and claim.
     pub(crate) async fn begin(mut self, claim: Claim<'_>) -> Result<Claimed<D>, (sqlx::Error, Rest<D>)> {
-        match D::begin(&self.store, &mut self.tx, self.options, &self.hold, claim).await {
+        let limit = self.options.limit();
+        match within(limit, D::begin(&self.store, &mut self.tx, self.options, &self.hold, claim)).await {
             Ok(answer) => Ok(self.claimed(answer, claim.record).await),
             Err(error) => {
                 let rest = self.not_begun(&error).await;
@@ -93,7 +100,7 @@ impl<D: Dialect> Idle<D> {
 
     /// Gives the connection back and keeps the hold.
     pub(crate) async fn close(self) -> Hold<D::Locator> {
-        if let Err(error) = D::close(self.tx).await {
+        if let Err(error) = within(self.options.limit(), D::close(self.tx)).await {
             tracing::debug!(%error, "a connection could not be given back and is closed");
         }
         self.hold
@@ -115,7 +122,7 @@ impl<D: Dialect> Idle<D> {
 
     /// Rolls back whatever the server may still have open.
     async fn rolled_back(mut self) -> Rest<D> {
-        match D::rollback(&mut self.tx).await {
+        match within(self.options.limit(), D::rollback(&mut self.tx)).await {
             Ok(()) => Rest::Session(self),
             Err(_) => Rest::Hold(self.hold),
         }
@@ -130,7 +137,9 @@ impl<D: Dialect> Open<D> {
 
     /// Proof of life and COMMIT.
     pub(crate) async fn commit(mut self) -> Result<Idle<D>, (CommitFailed, Rest<D>)> {
-        match D::commit(&self.idle.store, &mut self.idle.tx, &self.proof).await {
+        let limit = self.idle.options.limit();
+        let ending = D::commit(&self.idle.store, &mut self.idle.tx, &self.proof);
+        match within(limit, ending).await {
             Ok(()) => {
                 self.idle.hold.advance(self.after);
                 Ok(self.idle)
@@ -144,7 +153,8 @@ impl<D: Dialect> Open<D> {
         let Open { mut idle, after, proof } = self;
         let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last);
         idle.hold.advance(after);
-        match D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim).await {
+        let chained = D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim);
+        match within(idle.options.limit(), chained).await {
             Ok(answer) => Ok(idle.claimed(answer, claim.record).await),
             Err(ChainError::Next(error)) => {
                 let rest = idle.not_begun(&error).await;
@@ -219,5 +229,35 @@ impl<L> Hold<L> {
         self.locator = locator;
         self.next_offset = record.offset + 1;
         self.last = Some(record);
+    }
+}
+
+/// Waits for a move no longer than `limit`. A move that is given up leaves its connection in a state that nobody knows:
+/// the error says so, and the connection is not used again.
+async fn within<T, E: Elapsed>(limit: Duration, moving: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    tokio::time::timeout(limit, moving).await.unwrap_or_else(|_| Err(E::elapsed(limit)))
+}
+
+/// The error of a move that had no answer.
+trait Elapsed {
+    fn elapsed(limit: Duration) -> Self;
+}
+
+impl Elapsed for sqlx::Error {
+    fn elapsed(limit: Duration) -> Self {
+        let silence = format!("the database has not answered for {}", humantime::format_duration(limit));
+        sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, silence))
+    }
+}
+
+impl Elapsed for EndError {
+    fn elapsed(limit: Duration) -> Self {
+        EndError::InDoubt(sqlx::Error::elapsed(limit))
+    }
+}
+
+impl Elapsed for ChainError {
+    fn elapsed(limit: Duration) -> Self {
+        ChainError::End(EndError::elapsed(limit))
     }
 }

@@ -64,6 +64,11 @@ impl StoreOptions {
     /// What a holder is given beyond its deadline before someone ends it.
     pub(crate) const MARGIN: Duration = Duration::from_secs(1);
 
+    /// When a server that has not answered is taken for gone: its own bounds are over, those of two statements.
+    pub(crate) fn limit(&self) -> Duration {
+        self.patience() * 2 + Duration::from_secs(5)
+    }
+
     /// When a waiting taker or claimer ends whoever holds the row.
     pub(crate) fn patience(&self) -> Duration {
         self.deadline + Self::MARGIN

@@ -24,7 +24,8 @@ impl<DB: Database> Admitted<DB> {
         let persistent = query.persistent();
         let statement = query.statement().cloned();
         let sql = query.sql();
-        let ends = if arguments.is_some() {
+        // SQLite runs every statement of a text, prepared or not.
+        let ends = if arguments.is_some() && DB::NAME != "SQLite" {
             ends_transaction(first_words(sql.as_str()))
         } else {
             statements(sql.as_str(), Quotes::of::<DB>())

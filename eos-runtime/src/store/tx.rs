@@ -101,14 +101,17 @@ impl<DB: TxDatabase> Tx<DB> {
         statement: Option<SqlStr>,
         on_drop: OnDrop,
     ) -> sqlx::Result<Self> {
+        // Until BEGIN is answered sqlx's depth does not tell whether there is a transaction: a connection that is dropped
+        // meanwhile must not go back to anybody.
         let mut tx = Tx {
             connection: Some(connection),
-            on_drop,
+            on_drop: OnDrop::Discard,
             #[cfg(any(feature = "postgres", feature = "mysql"))]
             backend: None,
             interrupt: None,
         };
         DB::TransactionManager::begin(&mut tx, statement).await?;
+        tx.on_drop = on_drop;
         Ok(tx)
     }
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Connection, Either, PgConnection, Postgres, Row};
 
 use super::pool::{self, APPLICATION_NAME};
@@ -39,9 +40,10 @@ pub(super) async fn open(
     Ok(tx)
 }
 
-/// Gives the connection back: a transaction is begun so that sqlx's own ROLLBACK has one to end.
+/// Gives the connection back without the session's settings, and without those that a handler made; prepared statements
+/// stay. A transaction is begun so that sqlx's own ROLLBACK has one to end.
 pub(super) async fn close(mut tx: Tx<Postgres>) -> sqlx::Result<()> {
-    run(&mut tx, "begin".to_owned()).await?;
+    run(&mut tx, "reset all; select pg_catalog.pg_advisory_unlock_all(); begin".to_owned()).await?;
     tx.rollback().await
 }
 
@@ -180,8 +182,15 @@ fn end_error(results: usize, error: sqlx::Error) -> EndError {
         // The proof was answered with an error, so COMMIT was not run.
         (0, Some("22012" | "25P01")) => EndError::Strayed(error),
         (0, Some(_)) => EndError::RolledBack(error),
-        // COMMIT itself: a deferred constraint or a serialization failure rolled it back; all else is not known.
-        (_, Some(state)) if state.starts_with("23") || state.starts_with("40") => EndError::RolledBack(error),
+        // COMMIT itself: an answer of severity ERROR says that it was rolled back (a deferred constraint or trigger, a
+        // serialization failure). 40003 says that the server does not know; FATAL ends the connection first.
+        (_, Some(state)) if state != "40003" && is_plain_error(&error) => EndError::RolledBack(error),
         (_, Some(_) | None) => EndError::InDoubt(error),
     }
+}
+
+/// Whether the server said ERROR, after which the session goes on, and not FATAL or PANIC.
+fn is_plain_error(error: &sqlx::Error) -> bool {
+    let severity = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    severity.is_some_and(|error| matches!(error.severity(), PgSeverity::Error))
 }

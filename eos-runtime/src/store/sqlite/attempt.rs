@@ -61,8 +61,10 @@ pub(super) async fn commit_and_begin(
     hold: &Hold<RowId>,
     claim: Claim<'_>,
 ) -> Result<Answer<Sqlite>, ChainError> {
+    let last = turn;
     let Some(turn) = turn.extend(options.patience()) else {
         commit(tx).await.map_err(ChainError::End)?;
+        last.wait_for_next(options.patience());
         Turn::pause().await;
         return begin(store, tx, options, hold, claim).await.map_err(ChainError::Next);
     };
@@ -77,7 +79,7 @@ pub(super) async fn commit_and_begin(
         }
         // Another came in between; our turn is over.
         Err((RESULTS_OF_COMMIT, error)) if lock::is_busy(&error) => {
-            drop(turn);
+            turn.wait_for_next(options.patience());
             begin(store, tx, options, hold, claim).await.map_err(ChainError::Next)
         }
         Err((_, error)) => Err(ChainError::Next(error)),

@@ -37,6 +37,11 @@ impl Turn {
         Some(self.clone())
     }
 
+    /// Promises for as long as waiting for the next turn may take: the process does nothing overdue meanwhile.
+    pub(super) fn wait_for_next(&self, patience: Duration) {
+        self.record.until(patience * 2);
+    }
+
     /// Leaves the file to others for a moment.
     pub(super) async fn pause() {
         tokio::time::sleep(PAUSE).await;
