@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
-use crate::consumer::{Bound, Counts, Firsts, RetryPolicy, Work, run_plain, run_transactional};
+use crate::consumer::{Bound, Counts, RetryPolicy, Work, run_plain, run_transactional};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
 use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
@@ -133,7 +133,6 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             on_gap: settings.kafka.on_retention_gap,
             cluster: cluster.cloned(),
             counts: Counts::default(),
-            firsts: Firsts::default(),
         })
     };
     plan.listeners.iter().map(work).collect()

@@ -98,7 +98,7 @@ async fn try_take<D: Dialect>(
     let known = D::known_partitions(store, &key.group, &key.topic).await.map_err(TakeFailed::Store)?;
     // A partition that was added to a topic we know is read from its beginning, whatever a new group would do.
     let start = match work.start {
-        Start::Latest if work.begins_anew(&key.topic, known.is_empty()) => log.high,
+        Start::Latest if known.is_empty() => log.high,
         Start::Latest | Start::Earliest => log.low,
     };
     let in_kafka = lease.committed_in_kafka().await.map_err(TakeFailed::Source)?;

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
 use tokio::sync::oneshot;
 
-use super::{Bound, Classify, Counts, Firsts, RetryPolicy, Seats, Vigil, Work, run_transactional};
+use super::{Bound, Classify, Counts, RetryPolicy, Seats, Vigil, Work, run_transactional};
 use crate::PgTx;
 use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
@@ -99,7 +99,6 @@ impl World {
             on_gap: RetentionGap::Stop,
             cluster: None,
             counts: Counts::default(),
-            firsts: Firsts::default(),
         };
         World { pool, database, bound, work: Arc::new(work) }
     }

@@ -1,9 +1,8 @@
 //! What the workers of one listener share: its settings, resolved, and what they count.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::failure::Classify;
 use super::retry::RetryPolicy;
@@ -33,13 +32,7 @@ pub(crate) struct Work {
     /// The Kafka cluster that we are connected to, where it says so.
     pub(crate) cluster: Option<Arc<str>>,
     pub(crate) counts: Counts,
-    pub(crate) firsts: Firsts,
 }
-
-/// Topics that this process found without any position, and when: the partitions of a new group are taken one after
-/// another, and the second must not take the first one's row for a sign that the group is an old one.
-#[derive(Debug, Default)]
-pub(crate) struct Firsts(Mutex<HashMap<Arc<str>, Instant>>);
 
 /// What a listener's workers have done since the process started.
 #[derive(Debug, Default)]
@@ -57,17 +50,6 @@ pub(crate) struct Counts {
 impl Work {
     pub(crate) fn options(&self) -> StoreOptions {
         StoreOptions { isolation: self.isolation, deadline: self.deadline }
-    }
-
-    /// Whether the group reads this topic for the first time.
-    pub(crate) fn begins_anew(&self, topic: &Arc<str>, nothing_known: bool) -> bool {
-        /// How long the first takes of a new group may take.
-        const A_WHILE: Duration = Duration::from_secs(60);
-        let mut firsts = self.firsts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if nothing_known {
-            firsts.entry(Arc::clone(topic)).or_insert_with(Instant::now);
-        }
-        firsts.get(topic).is_some_and(|since| since.elapsed() < A_WHILE)
     }
 
     pub(crate) fn delivery<'a>(&'a self, record: &'a Record, attempt: u32) -> Delivery<'a> {
