@@ -46,12 +46,26 @@ pub(crate) struct RawArgs {
     group: String,
     #[arg(long)]
     records: u64,
+    /// Leaves librdkafka's properties as they are
+    #[arg(long)]
+    defaults: bool,
 }
 
 const PARTITIONS: usize = 4;
 
 const EOS: Case = Case { who: "eos", variant: "noop", in_flight: 4, dedupe: "none", rtt_ms: 0.0 };
 const RAW: Case = Case { who: "raw", ..EOS };
+const RAW_DEFAULTS: Case = Case { variant: "noop_defaults", ..RAW };
+
+/// How eos tunes reading. With librdkafka's defaults a loop that is fast empties the queue, and then the next request
+/// for records is put off for a second.
+const FETCHING: [(&str, &str); 5] = [
+    ("queued.max.messages.kbytes", "1024"),
+    ("queued.min.messages", "10000"),
+    ("fetch.message.max.bytes", "524288"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.wait.max.ms", "200"),
+];
 
 /// Runs the workload.
 pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
@@ -59,7 +73,7 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     let topic = bed.topic("noop", PARTITIONS as i32).await?;
     producer::blanks(&bed.kafka, &topic, PARTITIONS as i32, records).await?;
     let mut noop = Noop { bed, topic, records, runs: 0 };
-    let results = driver::rounds(&mut noop, &[RAW, EOS], args.rounds).await?;
+    let results = driver::rounds(&mut noop, &[RAW, EOS, RAW_DEFAULTS], args.rounds).await?;
     let mut settings = Map::new();
     let mut set = |name: &str, value| settings.insert(name.to_owned(), value);
     set("records", json!(records));
@@ -69,6 +83,7 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     set("librdkafka", json!(rdkafka::util::get_rdkafka_version().1));
     let mut report = Report { workload: "noop", settings, results, ratios: Vec::new(), remarks: Vec::new() };
     report.compare("noop_vs_raw", &EOS, &RAW, Some(0.9));
+    report.compare("noop_vs_raw_defaults", &EOS, &RAW_DEFAULTS, None);
     Ok(report)
 }
 
@@ -89,12 +104,11 @@ impl Workload for Noop<'_> {
             command.args(["eos", "--records", &records]);
             eos::only(Listener::Noop, &mut command, &self.bed.kafka, &group, &self.topic);
         } else {
-            command.args(["raw", "--kafka", &self.bed.kafka, "--topic", &self.topic]).args([
-                "--group",
-                &group,
-                "--records",
-                &records,
-            ]);
+            command.args(["raw", "--kafka", &self.bed.kafka, "--topic", &self.topic]);
+            command.args(["--group", &group, "--records", &records]);
+            if *case == RAW_DEFAULTS {
+                command.arg("--defaults");
+            }
         }
         let mut child = Running::start(case.who, &mut command, Stdio::null())?;
         let microseconds: u64 = child.done().await?.parse().context("a child says how long it took")?;
@@ -155,11 +169,15 @@ impl Seen {
 pub(crate) async fn raw(args: RawArgs) -> anyhow::Result<()> {
     static SEEN: Seen = Seen::new();
     SEEN.expect(args.records);
-    let consumer: BaseConsumer = ClientConfig::new()
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", &args.kafka)
         .set("group.id", &args.group)
-        .set("auto.offset.reset", "earliest")
-        .create()?;
+        .set("auto.offset.reset", "earliest");
+    if !args.defaults {
+        config.extend(FETCHING.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    let consumer: BaseConsumer = config.create()?;
     consumer.subscribe(&[&args.topic])?;
     std::thread::spawn(move || {
         loop {
