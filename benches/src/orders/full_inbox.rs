@@ -6,7 +6,7 @@
 use anyhow::Context as _;
 use sqlx::AssertSqlSafe;
 
-use super::{EOS, HANDWRITTEN, Orders, RECORD, case, rate, settle};
+use super::{EOS, HANDWRITTEN, Orders, RECORD, case, rate};
 use crate::bed::Database;
 use crate::driver::{Case, Sample};
 use crate::report::Report;
@@ -102,7 +102,6 @@ impl FullInbox {
         let records = orders.args.records_of(case);
         producer::orders(&orders.bed.kafka, &self.topic, case.in_flight.cast_signed(), records).await?;
         self.database.execute("truncate orders").await?;
-        settle(&mut self.database).await;
         let url = self.database.url(None);
         let mut child = orders.start(case, &self.topic, Some(&self.group), &url, records)?;
         child.done().await?;
