@@ -3,7 +3,9 @@
 //! A topic or a broker that was wiped and filled again looks like the old one to an offset: records up to the old
 //! position would be skipped in silence. So the position's row also names the cluster and the last record, and a
 //! partition whose log does not fit stops, loudly. What this cannot see: a new log under the old name, in the same
-//! cluster, that has grown past the position and whose record before the position is gone (or the same by chance).
+//! cluster, that has grown past the position and whose record before the position is gone (or the same by chance); and a
+//! topic that is deleted, made anew and filled past the position within seconds while a service reads it: librdkafka goes
+//! on at the old offset without a word. The partition is compared again when it is taken the next time.
 
 use super::work::Work;
 use crate::record::Record;
