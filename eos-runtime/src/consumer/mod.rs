@@ -19,6 +19,8 @@ mod plain;
 mod queue;
 mod retry;
 mod seats;
+mod standing;
+mod stopped;
 #[cfg(test)]
 mod tests;
 mod transactional;

@@ -6,7 +6,7 @@ use super::failure::{Chain, Next};
 use super::invoke::invoke;
 use super::owner::{Halt, Trouble};
 use super::queue::Queue;
-use super::transactional::stopped;
+use super::stopped::stopped;
 use super::work::{Counts, Work};
 use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;

@@ -16,6 +16,8 @@ use super::message_id::InboxId;
 use super::owner::{self, Halt, Owned, Trouble};
 use super::queue::Queue;
 use super::seats::{Seat, Seats};
+use super::standing::second_look;
+use super::stopped::stopped;
 use super::vigil::{Vigil, Watch};
 use super::work::{Counts, Work};
 use crate::error::BoxError;
@@ -23,9 +25,7 @@ use crate::fault;
 use crate::listener::spec::{Dedupe, TxHandler};
 use crate::record::Record;
 use crate::source::Lease;
-use crate::store::{
-    ChainFailed, Claim, Claimed, CommitFailed, Dialect, Fault, Hold, Open, Rest, Standing, Store, Tx,
-};
+use crate::store::{ChainFailed, Claim, Claimed, CommitFailed, Dialect, Fault, Hold, Open, Rest, Store, Tx};
 
 /// How long a session keeps its connection with nothing to do.
 const IDLE_SESSION: Duration = Duration::from_secs(1);
@@ -398,78 +398,4 @@ impl<D: Dialect> Worker<'_, D> {
 
 fn claim<'a>(record: &Record, id: &'a Option<InboxId>) -> Claim<'a> {
     Claim { record: record.as_last(), message_id: id.as_ref().map(InboxId::as_bytes) }
-}
-
-/// Our claim found no row: what does the row say, now that nothing of ours is open? False when we are to leave.
-async fn second_look<D: Dialect>(
-    work: &Work,
-    store: &Store<D>,
-    lease: &Lease,
-    hold: &Hold<D::Locator>,
-    times: u32,
-) -> bool {
-    let standing = D::standings(store, &[(hold.key.clone(), hold.token)]).await;
-    match standing.as_deref() {
-        Ok([Standing::Ours { next_offset }]) if *next_offset != hold.next_offset => tracing::warn!(
-            listener = %work.id, partition = %hold.key, here = hold.next_offset, database = next_offset,
-            "the position in the database moved without us: it was set by hand, or the database lost its last commits; \
-             going on from what it says"
-        ),
-        Ok([Standing::Fenced]) => {
-            tracing::info!(
-                listener = %work.id, partition = %hold.key, epoch = hold.epoch,
-                "another process took the partition; asking the group whether it is still ours"
-            );
-            // Two that take from each other would do so for ever: the later in the queue waits longer.
-            let revoked = lease.revoked.clone();
-            tokio::select! {
-                biased;
-                () = revoked.cancelled() => return false,
-                () = tokio::time::sleep(work.retry.wait(times.min(6))) => {}
-            }
-            return still_ours(work, lease).await;
-        }
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "the second look failed; the take will tell"),
-    }
-    true
-}
-
-/// Asks the group until it says yes, or the partition is revoked.
-async fn still_ours(work: &Work, lease: &Lease) -> bool {
-    let mut asked = 0;
-    loop {
-        asked += 1;
-        tokio::select! {
-            biased;
-            () = lease.revoked.cancelled() => return false,
-            answer = lease.confirm(-1) => if matches!(answer, Ok(true)) { return true },
-        }
-        tokio::select! {
-            biased;
-            () = lease.revoked.cancelled() => return false,
-            () = tokio::time::sleep(work.retry.wait(asked)) => {}
-        }
-    }
-}
-
-/// A stopped partition says so, and again now and then, until it is revoked. Its other partitions go on.
-pub(super) async fn stopped(
-    work: &Work,
-    lease: &Lease,
-    offset: Option<i64>,
-    why: &(dyn std::error::Error + Send + Sync + 'static),
-) {
-    loop {
-        tracing::error!(
-            listener = %work.id, topic = %lease.topic, partition = lease.partition, offset, error = %Chain(why),
-            "the partition is stopped: this cannot succeed by trying again. Nothing is skipped; fix the cause and \
-             restart, or handle the record in the listener"
-        );
-        tokio::select! {
-            biased;
-            () = lease.revoked.cancelled() => return,
-            () = tokio::time::sleep(work.stopped_log_every) => {}
-        }
-    }
 }
