@@ -43,7 +43,7 @@ pub(crate) struct OrderPlaced {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Records of a run with four in flight; runs with one in flight or a longer round trip take 2/5 of them
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(100..))]
     records: u64,
     /// How often each case is run
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]

@@ -27,7 +27,8 @@ pub(super) async fn open(
     // Not in the message of that BEGIN: the ROLLBACK would take the settings back with it. The name tells whoever waits
     // for this session how long it may take.
     let setup = format!(
-        "rollback; set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
+        "rollback; set default_transaction_isolation = 'read committed'; \
+         set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
          set idle_in_transaction_session_timeout = {idle}; \
          set application_name = '{APPLICATION_NAME} {idle}'; select pg_catalog.pg_backend_pid()",
         deadline = options.deadline.as_millis(),
@@ -111,17 +112,20 @@ fn write_commit(sql: &mut String, proof: &Xid) {
     sql.push_str("'); commit");
 }
 
+/// A BEGIN without a level takes the session's, which `open` sets to the weakest that PostgreSQL has. Every value is a
+/// quoted literal: the server reads it by its type at once, where it would first make an `int4` or a `numeric` of a
+/// bare number and then convert that.
 #[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
 fn write_begin(sql: &mut String, options: StoreOptions, hold: &Hold<Ctid>, claim: Claim<'_>) {
     sql.push_str(match options.isolation {
-        Isolation::ReadCommitted => "begin isolation level read committed;",
+        Isolation::ReadCommitted => "begin;",
         Isolation::RepeatableRead => "begin isolation level repeatable read;",
         Isolation::Serializable => "begin isolation level serializable;",
     });
     let record = claim.record;
     write!(
         sql,
-        "execute {}('{}','{}',{},{},{},{}",
+        "execute {}('{}','{}','{}','{}','{}','{}'",
         if claim.message_id.is_some() { "eos_claim" } else { "eos_advance" },
         hold.locator.0,
         hold.token.as_hyphenated(),
@@ -132,7 +136,7 @@ fn write_begin(sql: &mut String, options: StoreOptions, hold: &Hold<Ctid>, claim
     )
     .expect("to a String");
     if let Some(id) = claim.message_id {
-        write!(sql, ",{},'\\x", hold.stream).expect("to a String");
+        write!(sql, ",'{}','\\x", hold.stream).expect("to a String");
         for byte in id {
             sql.push(char::from(HEX[usize::from(byte >> 4)]));
             sql.push(char::from(HEX[usize::from(byte & 15)]));
