@@ -104,8 +104,7 @@ async fn made_anew(count: usize) {
     assert_eq!(scene.applied().await, 10 + count);
 }
 
-/// The service runs while it happens. (One that is made anew and filled beyond the position within the half second
-/// between two fetches cannot be told from the old one: nothing of what librdkafka says would differ.)
+/// The service runs while it happens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_under_a_running_service_stops_its_partition_loudly() {
     let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
@@ -122,6 +121,64 @@ async fn a_topic_made_anew_under_a_running_service_stops_its_partition_loudly() 
         applied => Err(format!("{applied} are applied")),
     })
     .await;
+}
+
+/// Filled beyond the position before the service has read again: nothing of what librdkafka says differs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_and_refilled_under_a_running_service_stops_its_partition_loudly() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.produce(What::Insert, 10).await;
+    let launch = || watches_topics(scene.launch()).env("EOS__KAFKA__COMMIT_INTERVAL", "1s");
+    let mut service = launch().start();
+    scene.every_order_once().await;
+    eventually("Kafka is told", PATIENCE, async || {
+        match scene.kafka.committed(&scene.group, &scene.topic, 1).await[0] {
+            Some(10) => Ok(()),
+            other => Err(format!("{other:?} is committed")),
+        }
+    })
+    .await;
+    scene.kafka.delete_topic(&scene.topic).await;
+    scene.kafka.create_topic(&scene.topic, 1, &[]).await;
+    scene.produce(What::Insert, 30).await;
+    service.has_said(STOPPED).await;
+    scene.produce(What::Insert, 10).await;
+    let before = scene.applied().await;
+    stays("nothing more of the new topic is done", Duration::from_secs(2), async || {
+        match scene.applied().await {
+            applied if applied == before => Ok(()),
+            applied => Err(format!("{before} were applied, and now {applied}")),
+        }
+    })
+    .await;
+    service.stop().await;
+
+    // Begun anew, it finds what was jumped over, and what it had done already leaves no trace.
+    let forget = format!("delete from eos_position where group_id = '{}'", scene.group);
+    scene.database.execute(&forget).await;
+    let mut service = launch().start();
+    scene.every_order_once().await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_group_that_starts_at_the_end_does_so_in_every_partition() {
+    let scene = Scene::new(Kind::Postgres, 8, SINKS).await;
+    scene.produce(What::Insert, 80).await;
+    let mut service = scene.launch().env("EOS__KAFKA__START", "latest").start();
+    eventually("all partitions are taken", PATIENCE, async || match service.says("took the partition") {
+        8 => Ok(()),
+        taken => Err(format!("{taken} are taken")),
+    })
+    .await;
+    scene.forget(|_| true);
+    for partition in 0..8 {
+        scene.produce_to(partition, What::Insert, 5).await;
+    }
+    scene.every_order_once().await;
+    service.stop().await;
+    scene.assert_every_order_once().await;
+    assert_eq!(scene.applied().await, 40, "nothing from before the group began");
 }
 
 #[tokio::test(flavor = "multi_thread")]

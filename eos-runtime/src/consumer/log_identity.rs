@@ -2,10 +2,14 @@
 //!
 //! A topic or a broker that was wiped and filled again looks like the old one to an offset: records up to the old
 //! position would be skipped in silence. So the position's row also names the cluster and the last record, and a
-//! partition whose log does not fit stops, loudly. What this cannot see: a new log under the old name, in the same
-//! cluster, that has grown past the position and whose record before the position is gone (or the same by chance); and a
-//! topic that is deleted, made anew and filled past the position within seconds while a service reads it: librdkafka goes
-//! on at the old offset without a word. The partition is compared again when it is taken the next time.
+//! partition whose log does not fit stops, loudly. While a partition is read, its topic may be deleted and made anew,
+//! and librdkafka goes on in the new log at the old offset without a word; but the group's coordinator forgets the
+//! partition then, which the next periodic commit finds out. Records that the new log has at and after the old offset
+//! may have been handled by then (once each, as any record); those before it were not, and the partition stops.
+//!
+//! What this cannot see: a new log under the old name, in the same cluster, that has grown past the position while
+//! nobody read it, and whose record before the position is gone (or the same by chance); and a topic that is deleted
+//! and made anew in the milliseconds between the look at the group's offsets and the commit that follows it.
 
 use super::work::Work;
 use crate::record::Record;
@@ -37,6 +41,12 @@ pub(super) enum WrongLog {
          delete the row from `eos_position` to begin anew"
     )]
     OtherRecord { offset: i64 },
+    #[error(
+        "the group's coordinator has forgotten the offset that was committed for this partition, as it does when the \
+         topic is deleted: of a topic made anew, nothing before offset {position} was read. If it is a new topic, delete \
+         the row from `eos_position` to read it from its beginning; then restart"
+    )]
+    Forgotten { position: i64 },
 }
 
 /// Where to start reading, and the record that must come first if it still exists.

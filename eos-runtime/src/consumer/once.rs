@@ -35,7 +35,8 @@ pub(crate) async fn transactional<D: Dialect>(
         topic: Arc::clone(record.topic_shared()),
         partition: record.partition(),
     };
-    let hold = D::take(store, &key, record.offset().max(0), None, work.options()).await?;
+    let stream = D::stream(store, &key.group, &key.topic, None, work.options()).await?;
+    let hold = D::take(store, &key, stream, record.offset().max(0), None, work.options()).await?;
     if record.offset() < 0 {
         record.set_offset(hold.next_offset);
     } else if record.offset() < hold.next_offset {

@@ -16,7 +16,7 @@ use crate::error::BoxError;
 use crate::fault;
 use crate::settings::Start;
 use crate::source::{Lease, SourceError};
-use crate::store::{Dialect, Hold, PartitionKey, Store};
+use crate::store::{Dialect, Hold, PartitionKey, Store, Stream};
 
 /// A partition that is ours, positioned at the record to go on with.
 pub(super) struct Owned<L> {
@@ -95,16 +95,16 @@ async fn try_take<D: Dialect>(
         partition: lease.partition,
     };
     let mut log = lease.watermarks().await.map_err(TakeFailed::Source)?;
-    let known = D::known_partitions(store, &key.group, &key.topic).await.map_err(TakeFailed::Store)?;
+    let stream = stream(work, store, lease, &key).await?;
     // A partition that was added to a topic we know is read from its beginning, whatever a new group would do.
-    let start = match work.start {
-        Start::Latest if known.is_empty() => log.high,
-        Start::Latest | Start::Earliest => log.low,
+    let start = match stream.first_partitions {
+        Some(first) if work.start == Start::Latest && key.partition < first => log.high,
+        Some(_) | None => log.low,
     };
     let in_kafka = lease.committed_in_kafka().await.map_err(TakeFailed::Source)?;
 
     fault::point("before_take");
-    let taking = D::take(store, &key, start, work.cluster.as_deref(), work.options());
+    let taking = D::take(store, &key, stream, start, work.cluster.as_deref(), work.options());
     let hold = tokio::time::timeout(work.options().limit() * 2, taking)
         .await
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
@@ -125,6 +125,21 @@ async fn try_take<D: Dialect>(
         position = hold.next_offset, epoch = hold.epoch, new = hold.created, "took the partition"
     );
     Ok(Some(Owned { hold, start }))
+}
+
+/// The group's stream. Only a group that would start at the end needs to know which partitions came later.
+async fn stream<D: Dialect>(
+    work: &Work,
+    store: &Store<D>,
+    lease: &Lease,
+    key: &PartitionKey,
+) -> Result<Stream, TakeFailed> {
+    let partitions = match work.start {
+        Start::Earliest => None,
+        Start::Latest => Some(lease.partitions().await.map_err(TakeFailed::Source)?),
+    };
+    let stream = D::stream(store, &key.group, &key.topic, partitions, work.options());
+    stream.await.map_err(TakeFailed::Store)
 }
 
 /// Kafka's committed offset only follows ours; one that another tool set is named, and not followed.

@@ -17,13 +17,23 @@ use crate::source::{Lease, SourceError};
 /// Works on a lease until it is revoked.
 pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     let mut queue = Queue::new(lease);
+    let mut start = work.start;
     loop {
-        let halted = match begin(&work, &mut queue).await {
+        let halted = match begin(&work, &mut queue, start).await {
             Ok(()) => until_halt(&work, &mut queue, handler).await,
             Err(halted) => Some(halted),
         };
         match halted {
-            // The source cannot go on where it was: look where the log is now.
+            // The source cannot go on where it was: look where the log is now. All of a new log is new.
+            None if queue.lease.is_orphaned() => {
+                tracing::warn!(
+                    listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
+                    "the group's coordinator has forgotten the offset that was committed for this partition, as it does \
+                     when the topic is deleted; reading the topic from its beginning"
+                );
+                start = Start::Earliest;
+                queue.lease.adopt();
+            }
             None => {}
             Some((Halt::Revoked, _)) => return,
             Some((Halt::Stop(why), offset)) => return stopped(&work, &queue.lease, offset, &*why).await,
@@ -34,14 +44,14 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
 type Halted = (Halt, Option<i64>);
 
 /// Starts reading where the group committed, or where a new group starts.
-async fn begin(work: &Work, queue: &mut Queue) -> Result<(), Halted> {
+async fn begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), Halted> {
     let revoked = queue.lease.revoked.clone();
     let mut trouble = Trouble::default();
     loop {
         let began = tokio::select! {
             biased;
             () = revoked.cancelled() => return Err((Halt::Revoked, None)),
-            began = try_begin(work, queue) => began,
+            began = try_begin(work, queue, start) => began,
         };
         match began {
             Ok(()) => return Ok(()),
@@ -56,10 +66,10 @@ async fn begin(work: &Work, queue: &mut Queue) -> Result<(), Halted> {
     }
 }
 
-async fn try_begin(work: &Work, queue: &mut Queue) -> Result<(), SourceError> {
+async fn try_begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), SourceError> {
     let committed = queue.lease.committed_in_kafka().await?;
     let log = queue.lease.watermarks().await?;
-    let offset = match (committed, work.start) {
+    let offset = match (committed, start) {
         // A position outside the log means that retention or a new topic overran it: the oldest there is.
         (Some(committed), _) if committed.offset < log.low || committed.offset > log.high => {
             tracing::warn!(
@@ -95,6 +105,9 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
         };
         if revoked.is_cancelled() {
             return Some((Halt::Revoked, None));
+        }
+        if queue.lease.is_orphaned() {
+            return None;
         }
         if let Err(halt) = handle(work, queue, handler, &record).await {
             return Some((halt, Some(record.offset())));

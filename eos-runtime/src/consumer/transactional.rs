@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::failure::{Chain, Failure, Next};
 use super::invoke::invoke;
-use super::log_identity::StartAt;
+use super::log_identity::{StartAt, WrongLog};
 use super::message_id::InboxId;
 use super::owner::{self, Halt, Owned, Trouble};
 use super::queue::Queue;
@@ -175,6 +175,11 @@ impl<D: Dialect> Worker<'_, D> {
                 rest.into_hold().await;
                 return Step::Leave(Turn::Revoked);
             }
+            if self.queue.lease.is_orphaned() {
+                let position = rest.into_hold().await.next_offset;
+                let why = WrongLog::Forgotten { position }.into();
+                return Step::Leave(Turn::Stop { offset: None, why });
+            }
             if self.bound.seats.wanted_now() {
                 rest = self.give_seat_back(rest).await;
             }
@@ -185,6 +190,9 @@ impl<D: Dialect> Worker<'_, D> {
                 () = revoked.cancelled() => continue,
                 () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
                 () = suspicion.notified() => {
+                    if self.queue.lease.is_orphaned() {
+                        continue;
+                    }
                     rest.into_hold().await;
                     return Step::Leave(Turn::Suspicion);
                 }
@@ -218,6 +226,10 @@ impl<D: Dialect> Worker<'_, D> {
     async fn begin(&mut self, rest: Rest<D>, record: Record, attempt: u32) -> Step<D> {
         self.watch.busy();
         let revoked = self.queue.lease.revoked.clone();
+        if revoked.is_cancelled() {
+            rest.into_hold().await;
+            return Step::Leave(Turn::Revoked);
+        }
         if self.seat.is_none() {
             self.seat = tokio::select! {
                 biased;
@@ -272,7 +284,8 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Commits; with the next record's claim in the same move, where one is queued.
     async fn end(&mut self, open: Open<D>, handled: Handled, record: Record, attempt: u32) -> Step<D> {
-        let goes_on = !self.queue.lease.revoked.is_cancelled() && !self.bound.seats.wanted_now();
+        let lease = &self.queue.lease;
+        let goes_on = !lease.revoked.is_cancelled() && !lease.is_orphaned() && !self.bound.seats.wanted_now();
         let Some(next) = goes_on.then(|| self.queue.try_next()).flatten() else {
             return match open.commit().await {
                 Ok(session) => {
@@ -343,6 +356,16 @@ impl<D: Dialect> Worker<'_, D> {
                     failures => self.work.retry.wait(failures),
                 };
                 self.again_after(wait, rest, record, attempt).await
+            }
+            // Who waited this long may wait for one that sleeps with the row. A take ends such a one.
+            Fault::Overdue => {
+                self.trouble.say(
+                    self.work,
+                    &self.queue.lease,
+                    "a claim waited too long; taking again",
+                    &error,
+                );
+                Step::Leave(Turn::NotOurs(rest.into_hold().await))
             }
             Fault::Transient | Fault::Failed => {
                 self.failed(Failure::Begin(error), rest, record, attempt).await

@@ -1,5 +1,9 @@
 //! Offsets follow the database: Kafka is told now and then what was committed there, for lag and for tools.
 //!
+//! Before each, the coordinator is asked for what it had acknowledged. It forgets a partition's offset when the topic
+//! is deleted, and librdkafka goes on in a topic made anew under the same name as if nothing had happened
+//! (`rd_kafka_topic_metadata_update` in 2.12 says so itself): a partition that was forgotten is orphaned.
+//!
 //! One commit is under way at a time, so that an answer belongs to a question: an accepted one proves that this
 //! member held its partitions in a valid generation after it was asked, which is what a `confirm` wants to know.
 //!
@@ -17,9 +21,10 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use super::cluster::ANSWER;
 use super::consumer::{Command, Desk};
 use super::failure::KafkaFailure;
-use super::partitions::{Member, Partitions};
+use super::partitions::{Member, Partitions, Slot};
 use crate::source::{LeaseId, SourceError};
 
 /// Goes with every offset of ours, so that one which somebody set with Kafka's tools can be told apart.
@@ -43,15 +48,31 @@ const NO_LONGER: [Code; 8] = [
 pub(super) struct Commits {
     every: Duration,
     due: Instant,
-    clerk: mpsc::Sender<Offsets>,
+    clerk: mpsc::Sender<Errand>,
     under_way: Option<UnderWay>,
     confirms: Vec<Confirm>,
     /// Whether the last one failed; said once.
     failing: bool,
 }
 
-/// Offsets to commit.
+/// What the clerk is to do.
+#[derive(Clone)]
+struct Errand {
+    /// Partitions of which Kafka has acknowledged an offset; it should still know them.
+    known: Vec<LeaseId>,
+    /// Offsets to commit.
+    offsets: Offsets,
+}
+
 type Offsets = Vec<(LeaseId, i64)>;
+
+/// What the clerk brings back.
+pub(super) struct Answer {
+    /// What became of the commit.
+    result: Result<(), Code>,
+    /// Partitions that the group does not know any more; nothing was committed for them.
+    forgotten: Vec<LeaseId>,
+}
 
 struct UnderWay {
     offsets: Offsets,
@@ -107,17 +128,28 @@ impl Commits {
         let confirms = std::mem::take(&mut self.confirms);
         // A confirmation travels alone: another partition's error would leave its answer unclear.
         let offsets = if asked { wanted(&confirms) } else { untold(partitions) };
+        // A confirmation compares nothing: it comes before the log itself is compared, and after an orphan's end.
+        let known = if asked { Vec::new() } else { known(partitions) };
         if !asked {
             self.due = now + self.every;
         }
-        if !offsets.is_empty() && self.clerk.send(offsets.clone()).is_ok() {
+        let errand = Errand { known, offsets: offsets.clone() };
+        if !errand.is_empty() && self.clerk.send(errand).is_ok() {
             self.under_way = Some(UnderWay { offsets, confirms });
         }
     }
 
     /// Takes in an answer; whether the broker accepted the commit.
-    pub(super) fn answered(&mut self, result: Result<(), Code>, partitions: &mut Partitions) -> bool {
+    pub(super) fn answered(&mut self, answer: Answer, partitions: &mut Partitions) -> bool {
         let Some(under_way) = self.under_way.take() else { return false };
+        let Answer { result, forgotten } = answer;
+        for lease in &forgotten {
+            if let Some(slot) = partitions.find(lease) {
+                slot.delivering = None;
+                slot.told = None;
+                slot.source.shared.orphan();
+            }
+        }
         match result {
             Ok(()) => {
                 self.failing = false;
@@ -166,13 +198,50 @@ impl Commits {
 }
 
 /// The clerk's life.
-fn commit_all(todo: &mpsc::Receiver<Offsets>, member: &Weak<Member>, desk: &Desk) {
-    for offsets in todo {
+fn commit_all(todo: &mpsc::Receiver<Errand>, member: &Weak<Member>, desk: &Desk) {
+    for errand in todo {
         let Some(member) = member.upgrade() else { return };
-        let answer = list(&offsets).and_then(|list| member.commit(&list, CommitMode::Sync));
+        let answer = errand.run(&member);
         drop(member);
-        let result = answer.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown));
-        desk.tell(Command::Committed { result });
+        desk.tell(Command::Committed(answer));
+    }
+}
+
+impl Errand {
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.offsets.is_empty()
+    }
+
+    /// Looks, then commits; blocks.
+    fn run(mut self, member: &Member) -> Answer {
+        let mut forgotten = Vec::new();
+        let result = self.look(member).and_then(|gone| {
+            self.offsets.retain(|(lease, _)| !gone.contains(lease));
+            forgotten = gone;
+            if self.offsets.is_empty() {
+                return Ok(());
+            }
+            member.commit(&list(&self.offsets)?, CommitMode::Sync)
+        });
+        let result = result.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown));
+        Answer { result, forgotten }
+    }
+
+    /// Which of the known partitions the group has no offset of any more.
+    fn look(&self, member: &Member) -> KafkaResult<Vec<LeaseId>> {
+        if self.known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut list = TopicPartitionList::with_capacity(self.known.len());
+        for lease in &self.known {
+            list.add_partition(&lease.topic, lease.partition);
+        }
+        let found = member.committed_offsets(list, ANSWER)?;
+        let forgotten = |lease: &&LeaseId| {
+            let element = found.find_partition(&lease.topic, lease.partition);
+            element.is_some_and(|element| element.error().is_ok() && element.offset() == Offset::Invalid)
+        };
+        Ok(self.known.iter().filter(forgotten).cloned().collect())
     }
 }
 
@@ -188,6 +257,10 @@ fn wanted(confirms: &[Confirm]) -> Offsets {
 
 fn untold(partitions: &mut Partitions) -> Offsets {
     partitions.committing().filter_map(|slot| Some((slot.lease(), slot.untold()?))).collect()
+}
+
+fn known(partitions: &Partitions) -> Vec<LeaseId> {
+    partitions.held.iter().filter(|slot| slot.told.is_some()).map(Slot::lease).collect()
 }
 
 fn list(offsets: &[(LeaseId, i64)]) -> KafkaResult<TopicPartitionList> {

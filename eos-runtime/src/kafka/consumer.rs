@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -16,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::client::{ClientOptions, ConsumerOptions};
 use super::cluster::{ANSWER, Cluster};
-use super::commits::OURS;
+use super::commits::{Answer, OURS};
 use super::context::Context;
 use super::failure::KafkaFailure;
 use super::partitions::{Member, panicked};
@@ -37,7 +36,7 @@ pub(crate) struct Consumer {
 pub(super) enum Command {
     Seek { lease: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>> },
     Confirm { lease: LeaseId, offset: i64, reply: oneshot::Sender<Result<bool, SourceError>> },
-    Committed { result: Result<(), Code> },
+    Committed(Answer),
     Stop { within: Duration },
 }
 
@@ -151,6 +150,15 @@ impl Requests for Desk {
     ) {
         let (cluster, topic) = (self.cluster.clone(), Arc::clone(topic));
         self.runtime.spawn(async move { reply.send(cluster.watermarks(&topic, partition).await) });
+    }
+
+    fn partitions(&self, topic: &Arc<str>, reply: oneshot::Sender<Result<i32, SourceError>>) {
+        let (cluster, topic) = (self.cluster.clone(), Arc::clone(topic));
+        self.runtime.spawn(async move {
+            let partitions = cluster.partitions(&topic).await;
+            let missing = || SourceError::Broker("there is no such topic".into());
+            reply.send(partitions.and_then(|found| found.ok_or_else(missing)))
+        });
     }
 
     fn seek(&self, lease: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>>) {

@@ -28,6 +28,9 @@ pub(crate) enum KafkaFailure {
     /// librdkafka gave up the member for good, as when another process uses its `group.instance.id`.
     #[error("the consumer of group `{group}` cannot go on: {reason}")]
     Fatal { group: String, reason: String },
+    /// A partition is held and nobody works on it: a bug, and it would not be consumed.
+    #[error("the partition {topic}[{partition}] of group `{group}` has lost its worker")]
+    Unattended { group: String, topic: String, partition: i32 },
     /// A worker, or the poll thread itself, panicked: a bug, and nothing would consume the partition any more.
     #[error("a consumer of group `{group}` panicked: {message}")]
     Panicked { group: String, message: String },

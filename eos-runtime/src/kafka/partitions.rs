@@ -102,7 +102,7 @@ impl Slot {
     /// What Kafka does not know yet.
     pub(super) fn untold(&self) -> Option<i64> {
         let committed = self.source.shared.committed();
-        committed.filter(|_| committed != self.told)
+        committed.filter(|_| committed != self.told && !self.source.shared.is_orphaned())
     }
 
     pub(super) fn list(&self, offset: Offset) -> KafkaResult<TopicPartitionList> {
@@ -195,16 +195,21 @@ impl Partitions {
                 }
                 Some(Change::Assigned(partitions)) => {
                     tracing::info!(target: "eos::kafka", group, partitions = %show(&partitions), "assigned");
-                    self.take_up(member, &partitions, requests, start)
+                    self.take_up(member, group, &partitions, requests, start)
                         .map_err(|error| error.unwrap_or_else(|error| refused(group, &error.to_string())))?;
                 }
             }
         }
     }
 
-    /// Looks for workers that ended by a panic, also where nothing was revoked.
+    /// Looks for workers that ended though nothing was revoked: their partitions would be held and not consumed.
     pub(super) fn check_workers(&mut self, group: &str) -> Result<(), KafkaFailure> {
-        self.held.iter_mut().try_for_each(|slot| slot.worker_ended(group).map(drop))
+        for slot in &mut self.held {
+            if slot.worker_ended(group)? && !slot.source.revoked.is_cancelled() {
+                return Err(unattended(group, &slot.topic, slot.partition));
+            }
+        }
+        Ok(())
     }
 
     /// Ends every worker without a word to the group; blocks.
@@ -267,6 +272,7 @@ impl Partitions {
     fn take_up(
         &mut self,
         member: &Arc<Member>,
+        group: &str,
         partitions: &[(String, i32)],
         requests: &Arc<dyn Requests>,
         start: &dyn Fn(Lease) -> Result<JoinHandle<()>, KafkaFailure>,
@@ -285,7 +291,8 @@ impl Partitions {
             return Ok(());
         }
         for ((topic, partition), (queue, ready)) in partitions.iter().zip(queues) {
-            let (Some(queue), partition) = (queue, *partition) else { continue };
+            let partition = *partition;
+            let queue = queue.ok_or_else(|| Ok(unattended(group, topic, partition)))?;
             let topic: Arc<str> = Arc::from(topic.as_str());
             let (lease, source) =
                 Lease::new(Arc::clone(&topic), partition, self.assignments, Arc::clone(requests));
@@ -361,6 +368,10 @@ fn show(partitions: &[(String, i32)]) -> String {
 
 fn refused(group: &str, reason: &str) -> KafkaFailure {
     KafkaFailure::Fatal { group: group.to_owned(), reason: format!("an assignment was refused: {reason}") }
+}
+
+fn unattended(group: &str, topic: &str, partition: i32) -> KafkaFailure {
+    KafkaFailure::Unattended { group: group.to_owned(), topic: topic.to_owned(), partition }
 }
 
 /// A panic as a failure.

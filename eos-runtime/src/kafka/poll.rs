@@ -151,8 +151,8 @@ impl Poller {
                     self.partitions.seek(&lease, offset, seek, reply)
                 }
                 Command::Confirm { lease, offset, reply } => self.commits.confirm(lease, offset, reply),
-                Command::Committed { result } => {
-                    self.proven |= self.commits.answered(result, &mut self.partitions);
+                Command::Committed(answer) => {
+                    self.proven |= self.commits.answered(answer, &mut self.partitions);
                 }
                 Command::Stop { within } => {
                     self.stopping = true;

@@ -5,7 +5,7 @@
 //! owns the other ends; dropping the lease gives the partition back, revocation cancels the lease's token.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     seeks: AtomicU64,
     /// Told when the source cannot go on reading where it is; see [`Lease::suspicion`].
     suspect: Arc<Notify>,
+    /// See [`Lease::is_orphaned`].
+    orphaned: AtomicBool,
 }
 
 /// Where a partition's log begins and ends at the moment.
@@ -84,6 +86,8 @@ pub(crate) trait Requests: std::fmt::Debug + Send + Sync {
         partition: i32,
         reply: oneshot::Sender<Result<Watermarks, SourceError>>,
     );
+    /// How many partitions a topic has.
+    fn partitions(&self, topic: &Arc<str>, reply: oneshot::Sender<Result<i32, SourceError>>);
     /// Start (or go on) delivering at this offset; chunks carry `seek` from then on.
     fn seek(&self, lease: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>>);
     /// A round trip to the group: do we still hold it? Commits `offset` as it asks, if that is not negative.
@@ -200,6 +204,19 @@ impl Lease {
         Arc::clone(&self.shared.suspect)
     }
 
+    /// Whether the group's coordinator has forgotten the offset that it had acknowledged for this partition, which
+    /// it does when the topic is deleted: what is read now may come from another log under the same name. Comes with
+    /// a [`suspicion`](Lease::suspicion), and Kafka is told no offset until the worker [adopts](Lease::adopt) the log.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.shared.is_orphaned()
+    }
+
+    /// Takes the log for what it is now: nothing of it was committed.
+    pub(crate) fn adopt(&self) {
+        self.shared.committed.store(-1, Ordering::Release);
+        self.shared.orphaned.store(false, Ordering::Release);
+    }
+
     /// Says how far the database has committed; Kafka's committed offset follows.
     pub(crate) fn committed(&self, next_offset: i64) {
         self.shared.committed.store(next_offset, Ordering::Release);
@@ -215,6 +232,11 @@ impl Lease {
     /// Where the log begins and ends.
     pub(crate) async fn watermarks(&self) -> Result<Watermarks, SourceError> {
         self.ask(|reply| self.requests.watermarks(&self.topic, self.partition, reply)).await
+    }
+
+    /// How many partitions the topic has.
+    pub(crate) async fn partitions(&self) -> Result<i32, SourceError> {
+        self.ask(|reply| self.requests.partitions(&self.topic, reply)).await
     }
 
     /// Whether the group, asked now, says that this assignment still stands.
@@ -261,6 +283,17 @@ impl Shared {
     /// Tells the worker to look at the log again.
     pub(crate) fn suspect(&self) {
         self.suspect.notify_one();
+    }
+
+    /// See [`Lease::is_orphaned`].
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.orphaned.load(Ordering::Acquire)
+    }
+
+    /// Tells the worker that the group has forgotten the partition.
+    pub(crate) fn orphan(&self) {
+        self.orphaned.store(true, Ordering::Release);
+        self.suspect();
     }
 
     /// What to tell Kafka, or `None` before anything was committed.

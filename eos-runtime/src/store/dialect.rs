@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
-use super::{Claim, Hold, PartitionKey, Standing, Tx, TxDatabase};
+use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx, TxDatabase};
 use crate::listener::spec::Isolation;
 
 /// What a database's error means, by SQLSTATE or error number, never by its text.
@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     Unavailable,
     /// A serialization failure or a deadlock: again at once.
     Transient,
+    /// A statement or its wait for a lock took longer than it may.
+    Overdue,
     /// The address, the user or the password is wrong: a person must change a setting.
     Refused,
     /// Anything else: the statement itself failed.
@@ -168,11 +170,21 @@ pub(crate) trait Dialect: TxDatabase {
     /// Ends the backend of a session whose handler overran, from another connection, so that its locks are free.
     fn abandon(store: &Store<Self>, tx: Tx<Self>) -> impl Future<Output = ()> + Send;
 
+    /// The group's stream of a topic; made where there is none, with `partitions` as its first ones.
+    fn stream(
+        store: &Store<Self>,
+        group: &str,
+        topic: &str,
+        partitions: Option<i32>,
+        options: StoreOptions,
+    ) -> impl Future<Output = sqlx::Result<Stream>> + Send;
+
     /// Takes the partition: a new epoch and token in its row (made, at `start`, where there is none). Waits for the
     /// attempt in flight, and ends its holder once it has waited past the deadline.
     fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
@@ -183,13 +195,6 @@ pub(crate) trait Dialect: TxDatabase {
         store: &Store<Self>,
         holds: &[(PartitionKey, Uuid)],
     ) -> impl Future<Output = sqlx::Result<Vec<Standing>>> + Send;
-
-    /// Which partitions of a topic this group has a row for.
-    fn known_partitions(
-        store: &Store<Self>,
-        group: &str,
-        topic: &str,
-    ) -> impl Future<Output = sqlx::Result<Vec<i32>>> + Send;
 
     /// Deletes inbox rows older than `retention` among the next small stretch of the table, and says how far it got.
     fn sweep(

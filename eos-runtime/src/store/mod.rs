@@ -50,6 +50,16 @@ pub(crate) struct LastRecord {
     pub(crate) checksum: u32,
 }
 
+/// A group's reading of a topic, as the database remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stream {
+    /// The inbox's number for this group and topic.
+    pub(crate) id: i32,
+    /// How many partitions the topic had when the group met it, where that was asked: those are new to the group
+    /// together, whichever of its members takes which of them first. Later ones were added.
+    pub(crate) first_partitions: Option<i32>,
+}
+
 /// A partition that this process took: the random token is what fences, the epoch is for people and logs.
 #[derive(Debug, Clone)]
 pub(crate) struct Hold<L> {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::harness::*;
 use crate::listener::spec::Isolation;
-use crate::store::dialect::Dialect;
 use crate::store::{PartitionKey, Standing};
 
 pub(super) async fn a_fresh_record_moves_the_position_and_fills_the_inbox<H: Harness>(h: &H) {
@@ -59,7 +58,7 @@ pub(super) async fn an_id_in_flight_elsewhere_that_rolls_back_is_fresh<H: Harnes
 pub(super) async fn the_same_id_in_another_group_is_fresh<H: Harness>(h: &H) {
     handle::<H>(owner(h, 0).await, with_id(0, b"a")).await.close().await;
     let key = PartitionKey { group: "audit".into(), ..key(0) };
-    let hold = H::D::take(h.store(), &key, 0, None, options(DEADLINE)).await.expect("taken");
+    let hold = take_as::<H>(h.store(), &key, 0, None, DEADLINE).await.expect("taken");
     handle::<H>(session(h, hold).await, with_id(0, b"a")).await.close().await;
     assert_eq!((effects(h).await, inbox(h).await), (2, 2));
 }
@@ -156,7 +155,7 @@ pub(super) async fn groups_topics_and_case_are_told_apart<H: Harness>(h: &H) {
         for topic in ["event.order", "Event.order", "event_order"] {
             start += 10;
             let key = PartitionKey { group: group.into(), topic: topic.into(), partition: 0 };
-            let hold = H::D::take(h.store(), &key, start, None, options(DEADLINE)).await.expect("taken");
+            let hold = take_as::<H>(h.store(), &key, start, None, DEADLINE).await.expect("taken");
             assert_eq!((hold.next_offset, hold.created), (start, true), "{key}");
         }
     }

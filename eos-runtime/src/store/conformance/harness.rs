@@ -124,12 +124,23 @@ pub(super) async fn take_within<H: Harness>(
     partition: i32,
     deadline: Duration,
 ) -> HoldOf<H> {
-    let key = key(partition);
-    let taking = H::D::take(store, &key, 0, None, options(deadline));
-    tokio::time::timeout(Duration::from_secs(60), taking)
-        .await
-        .expect("a take comes to its end")
-        .expect("a take succeeds")
+    take_as::<H>(store, &key(partition), 0, None, deadline).await.expect("a take succeeds")
+}
+
+/// Takes as a worker does: the stream first, which every take of the group and topic finds again.
+pub(super) async fn take_as<H: Harness>(
+    store: &Store<H::D>,
+    key: &PartitionKey,
+    start: i64,
+    cluster: Option<&str>,
+    deadline: Duration,
+) -> sqlx::Result<HoldOf<H>> {
+    let options = options(deadline);
+    let taking = async {
+        let stream = H::D::stream(store, &key.group, &key.topic, None, options).await?;
+        H::D::take(store, key, stream, start, cluster, options).await
+    };
+    tokio::time::timeout(Duration::from_secs(60), taking).await.expect("a take comes to its end")
 }
 
 pub(super) async fn session<H: Harness>(h: &H, hold: HoldOf<H>) -> Idle<H::D> {

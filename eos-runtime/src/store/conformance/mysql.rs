@@ -203,7 +203,7 @@ async fn names_that_the_columns_would_confuse_are_refused() {
     let h = My::fresh().await;
     for group in ["billing ".to_owned(), "g".repeat(256)] {
         let key = crate::store::PartitionKey { group: group.into(), ..key(0) };
-        let refused = MySql::take(h.store(), &key, 0, None, options(DEADLINE)).await.expect_err("refused");
+        let refused = take_as::<My>(h.store(), &key, 0, None, DEADLINE).await.expect_err("refused");
         assert_eq!(MySql::fault(&refused), crate::store::Fault::Refused);
     }
     let key = crate::store::PartitionKey {
@@ -211,7 +211,7 @@ async fn names_that_the_columns_would_confuse_are_refused() {
         topic: "t".repeat(249).into(),
         partition: 0,
     };
-    MySql::take(h.store(), &key, 0, None, options(DEADLINE)).await.expect("as long as may be");
+    take_as::<My>(h.store(), &key, 0, None, DEADLINE).await.expect("as long as may be");
     h.remove().await;
 }
 

@@ -10,7 +10,7 @@ use crate::store::Standing;
 use crate::store::dialect::Dialect;
 
 pub(super) async fn the_first_take_makes_the_row_at_the_start_it_was_given<H: Harness>(h: &H) {
-    let hold = H::D::take(h.store(), &key(3), 40, Some("cluster-1"), options(DEADLINE)).await.expect("taken");
+    let hold = take_as::<H>(h.store(), &key(3), 40, Some("cluster-1"), DEADLINE).await.expect("taken");
     assert_eq!((hold.next_offset, hold.epoch, hold.created, hold.last), (40, 1, true, None));
     assert_eq!(hold.cluster.as_deref(), Some("cluster-1"));
     assert_eq!(standing(h, &hold).await, Standing::Ours { next_offset: 40 });
@@ -21,19 +21,19 @@ pub(super) async fn the_first_take_makes_the_row_at_the_start_it_was_given<H: Ha
 pub(super) async fn a_later_take_keeps_the_position_and_raises_the_epoch<H: Harness>(h: &H) {
     let first = take(h, 0).await;
     handle::<H>(session(h, first.clone()).await, at(0)).await.close().await;
-    let second = H::D::take(h.store(), &key(0), 77, None, options(DEADLINE)).await.expect("taken");
+    let second = take_as::<H>(h.store(), &key(0), 77, None, DEADLINE).await.expect("taken");
     assert_eq!((second.next_offset, second.epoch, second.created), (1, 2, false));
     assert_eq!(second.stream, first.stream);
     assert_ne!(second.token, first.token);
 }
 
 pub(super) async fn the_last_record_and_the_cluster_are_remembered<H: Harness>(h: &H) {
-    let hold = H::D::take(h.store(), &key(0), 0, None, options(DEADLINE)).await.expect("taken");
+    let hold = take_as::<H>(h.store(), &key(0), 0, None, DEADLINE).await.expect("taken");
     assert_eq!(hold.cluster, None);
     handle::<H>(session(h, hold).await, at(8)).await.close().await;
-    let hold = H::D::take(h.store(), &key(0), 0, Some("here"), options(DEADLINE)).await.expect("taken");
+    let hold = take_as::<H>(h.store(), &key(0), 0, Some("here"), DEADLINE).await.expect("taken");
     assert_eq!((hold.last, hold.cluster.as_deref()), (Some(record(8)), Some("here")));
-    let hold = H::D::take(h.store(), &key(0), 0, Some("elsewhere"), options(DEADLINE)).await.expect("taken");
+    let hold = take_as::<H>(h.store(), &key(0), 0, Some("elsewhere"), DEADLINE).await.expect("taken");
     assert_eq!(
         hold.cluster.as_deref(),
         Some("here"),
@@ -132,19 +132,34 @@ pub(super) async fn a_row_that_is_gone_fences<H: Harness>(h: &H) {
     assert_eq!(standing(h, &hold).await, Standing::Fenced);
 }
 
-pub(super) async fn the_partitions_of_a_topic_are_known<H: Harness>(h: &H) {
-    let known = async || {
-        let mut known = H::D::known_partitions(h.store(), "billing", "event.order").await.expect("answered");
-        known.sort_unstable();
-        known
+pub(super) async fn a_stream_remembers_how_many_partitions_there_were_first<H: Harness>(h: &H) {
+    let stream = async |group, topic, partitions| {
+        H::D::stream(h.store(), group, topic, partitions, options(DEADLINE)).await.expect("answered")
     };
-    assert!(known().await.is_empty());
-    for partition in [4, 0, 11] {
-        take(h, partition).await;
+    let first = stream("billing", "event.order", Some(3)).await;
+    assert_eq!(first.first_partitions, Some(3));
+    assert_eq!(stream("billing", "event.order", Some(5)).await, first);
+    assert_eq!(stream("billing", "event.order", None).await, first);
+    let other = stream("Billing", "event.order", None).await;
+    assert!(other.id != first.id && other.first_partitions.is_none());
+    assert_eq!(stream("Billing", "event.order", Some(3)).await, other);
+}
+
+pub(super) async fn streams_made_at_the_same_time_are_one<H: Harness>(h: &H) {
+    let other = h.another_store();
+    let makers: Vec<_> = (0..6)
+        .map(|n| {
+            let store = if n % 2 == 0 { Arc::clone(h.store()) } else { Arc::clone(&other) };
+            tokio::spawn(async move {
+                H::D::stream(&store, "billing", "event.order", Some(n), options(DEADLINE)).await
+            })
+        })
+        .collect();
+    let mut streams = vec![];
+    for maker in makers {
+        streams.push(maker.await.expect("no panic").expect("answered"));
     }
-    assert_eq!(known().await, [0, 4, 11]);
-    let others = H::D::known_partitions(h.store(), "Billing", "event.order").await.expect("answered");
-    assert!(others.is_empty());
+    assert!(streams.iter().all(|stream| *stream == streams[0]), "{streams:?}");
 }
 
 pub(super) async fn takes_at_the_same_time_each_get_their_epoch<H: Harness>(h: &H) {

@@ -44,8 +44,10 @@ pub(crate) fn qualifier(schema: &str) -> String {
 pub(super) fn fault(error: &sqlx::Error) -> Fault {
     let Some(number) = number(error) else { return Fault::of_driver(error) };
     match number {
-        // A deadlock, a lock that was waited for too long, MariaDB's "record has changed since last read".
-        1213 | 1205 | 1020 => Fault::Transient,
+        // A deadlock, MariaDB's "record has changed since last read".
+        1213 | 1020 => Fault::Transient,
+        // A lock that was waited for too long; MariaDB's and MySQL's timeouts of a statement.
+        1205 | 1969 | 3024 => Fault::Overdue,
         // No such user, password or database; not from this host.
         1044 | 1045 | 1049 | 1130 | 1698 | 1251 | 3118 => Fault::Refused,
         // Too many connections, of all or of this user.

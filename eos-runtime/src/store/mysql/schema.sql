@@ -27,6 +27,8 @@ create table if not exists {schema}eos_stream (
     id       int          not null auto_increment primary key,
     group_id varchar(255) character set utf8mb4 collate utf8mb4_bin not null,
     topic    varchar(255) character set utf8mb4 collate utf8mb4_bin not null,
+    -- How many partitions the topic had when the group met it; later ones were added, and are read from their beginning.
+    first_partitions int,
     unique key eos_stream_key (group_id, topic)
 ) engine = InnoDB;
 

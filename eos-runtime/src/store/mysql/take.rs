@@ -15,7 +15,7 @@ use super::attempt::{Limits, close, session, whole_seconds};
 use super::{RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Store, StoreOptions};
-use crate::store::{Hold, LastRecord, PartitionKey, Standing, Tx};
+use crate::store::{Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
 
 /// Seconds until a waiting taker looks whom it waits for.
 const STEP: u64 = 1;
@@ -23,13 +23,11 @@ const STEP: u64 = 1;
 pub(super) async fn take(
     store: &Store<MySql>,
     key: &PartitionKey,
+    stream: Stream,
     start: i64,
     cluster: Option<&str>,
     options: StoreOptions,
 ) -> sqlx::Result<Hold<RowId>> {
-    storable("group", &key.group)?;
-    storable("topic", &key.topic)?;
-    let stream = stream(store, key).await?;
     let limits =
         Limits { statement: Duration::ZERO, lock_wait_s: STEP, idle_s: whole_seconds(options.patience()) };
     let mut tx = session(store.pool.acquire().await?, Isolation::ReadCommitted, limits).await?;
@@ -39,7 +37,7 @@ pub(super) async fn take(
             Ok(row) => {
                 run(&mut tx, "commit").await?;
                 close(tx).await?;
-                return hold(key, stream, token, &row);
+                return hold(key, stream.id, token, &row);
             }
             Err(error) => match number(&error) {
                 Some(1205) => {
@@ -144,27 +142,29 @@ fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64
     Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
 }
 
-/// The inbox's number for this group and topic, made where there is none.
-async fn stream(store: &Store<MySql>, key: &PartitionKey) -> sqlx::Result<i32> {
+/// Looks before it inserts: an insert that finds its row uses up a number all the same.
+pub(super) async fn stream(
+    store: &Store<MySql>,
+    group: &str,
+    topic: &str,
+    partitions: Option<i32>,
+) -> sqlx::Result<Stream> {
+    storable("group", group)?;
+    storable("topic", topic)?;
     let schema = &store.schema;
-    let find = format!("select id from {schema}eos_stream where group_id = ? and topic = ?");
+    let find =
+        format!("select id, first_partitions from {schema}eos_stream where group_id = ? and topic = ?");
     let make = format!(
-        "insert into {schema}eos_stream (group_id, topic) values (?, ?) on duplicate key update id = id"
+        "insert into {schema}eos_stream (group_id, topic, first_partitions) values (?, ?, ?) \
+         on duplicate key update id = id"
     );
     loop {
-        let found = sqlx::query_scalar(AssertSqlSafe(find.clone()))
-            .bind(&*key.group)
-            .bind(&*key.topic)
-            .fetch_optional(&store.pool)
-            .await?;
-        if let Some(id) = found {
-            return Ok(id);
+        let query = sqlx::query_as(AssertSqlSafe(find.clone())).bind(group).bind(topic);
+        if let Some((id, first_partitions)) = query.fetch_optional(&store.pool).await? {
+            return Ok(Stream { id, first_partitions });
         }
-        sqlx::query(AssertSqlSafe(make.clone()))
-            .bind(&*key.group)
-            .bind(&*key.topic)
-            .execute(&store.pool)
-            .await?;
+        let query = sqlx::query(AssertSqlSafe(make.clone())).bind(group).bind(topic).bind(partitions);
+        query.execute(&store.pool).await?;
     }
 }
 
@@ -232,14 +232,4 @@ pub(super) async fn standings(
         None => Standing::Fenced,
     };
     Ok(holds.iter().map(|(_, token)| standing(token)).collect())
-}
-
-pub(super) async fn known_partitions(
-    store: &Store<MySql>,
-    group: &str,
-    topic: &str,
-) -> sqlx::Result<Vec<i32>> {
-    let sql =
-        format!("select `partition` from {}eos_position where group_id = ? and topic = ?", store.schema);
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(group).bind(topic).fetch_all(&store.pool).await
 }

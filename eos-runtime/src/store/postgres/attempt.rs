@@ -49,14 +49,15 @@ pub(super) async fn close(mut tx: Tx<Postgres>) -> sqlx::Result<()> {
 }
 
 pub(super) async fn begin(
+    schema: &str,
     tx: &mut Tx<Postgres>,
     options: StoreOptions,
     hold: &Hold<Ctid>,
     claim: Claim<'_>,
 ) -> sqlx::Result<Answer<Postgres>> {
     let mut sql = String::with_capacity(256);
-    write_begin(&mut sql, options, hold, claim);
-    claim_answer(message(tx, sql).await.map_err(|(_, error)| error)?)
+    write_begin(&mut sql, schema, options, hold, claim);
+    claim_answer(&hold.locator, message(tx, sql).await.map_err(|(_, error)| error)?)
 }
 
 pub(super) async fn commit(tx: &mut Tx<Postgres>, proof: &Xid) -> Result<(), EndError> {
@@ -69,6 +70,7 @@ pub(super) async fn commit(tx: &mut Tx<Postgres>, proof: &Xid) -> Result<(), End
 }
 
 pub(super) async fn commit_and_begin(
+    schema: &str,
     tx: &mut Tx<Postgres>,
     options: StoreOptions,
     proof: &Xid,
@@ -78,9 +80,9 @@ pub(super) async fn commit_and_begin(
     let mut sql = String::with_capacity(384);
     write_commit(&mut sql, proof);
     sql.push(';');
-    write_begin(&mut sql, options, hold, claim);
+    write_begin(&mut sql, schema, options, hold, claim);
     match message(tx, sql).await {
-        Ok(row) => claim_answer(row).map_err(ChainError::Next),
+        Ok(row) => claim_answer(&hold.locator, row).map_err(ChainError::Next),
         Err((results, error)) if results < RESULTS_OF_COMMIT => {
             Err(ChainError::End(end_error(results, error)))
         }
@@ -116,7 +118,10 @@ fn write_commit(sql: &mut String, proof: &Xid) {
 /// quoted literal: the server reads it by its type at once, where it would first make an `int4` or a `numeric` of a
 /// bare number and then convert that.
 #[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
-fn write_begin(sql: &mut String, options: StoreOptions, hold: &Hold<Ctid>, claim: Claim<'_>) {
+fn write_begin(sql: &mut String, schema: &str, options: StoreOptions, hold: &Hold<Ctid>, claim: Claim<'_>) {
+    if hold.locator.wants_tidying() {
+        sql.push_str(&hold.locator.tidy(schema));
+    }
     sql.push_str(match options.isolation {
         Isolation::ReadCommitted => "begin;",
         Isolation::RepeatableRead => "begin isolation level repeatable read;",
@@ -127,7 +132,7 @@ fn write_begin(sql: &mut String, options: StoreOptions, hold: &Hold<Ctid>, claim
         sql,
         "execute {}('{}','{}','{}','{}','{}','{}'",
         if claim.message_id.is_some() { "eos_claim" } else { "eos_advance" },
-        hold.locator.0,
+        hold.locator,
         hold.token.as_hyphenated(),
         hold.next_offset,
         record.offset,
@@ -167,13 +172,13 @@ async fn message(
 }
 
 /// The claim's row: the new ctid, whether the inbox took the id, the transaction. No row: the position is not ours.
-fn claim_answer(row: Option<sqlx::postgres::PgRow>) -> sqlx::Result<Answer<Postgres>> {
+fn claim_answer(before: &Ctid, row: Option<sqlx::postgres::PgRow>) -> sqlx::Result<Answer<Postgres>> {
     // BEGIN has no row and a commit's proof has one column: only the claim's has three.
     let Some(row) = row.filter(|row| row.len() == 3) else {
         return Ok(Answer { position: None, inbox_fresh: false, proof: Xid(String::new()) });
     };
     Ok(Answer {
-        position: Some(Ctid(row.try_get_unchecked::<String, _>(0)?)),
+        position: Some(before.moved_to(Ctid::parse(row.try_get_unchecked(0)?)?)),
         inbox_fresh: row.try_get_unchecked::<&str, _>(1)? == "t",
         proof: Xid(row.try_get_unchecked::<String, _>(2)?),
     })

@@ -9,6 +9,7 @@
 //! <https://www.postgresql.org/docs/current/functions-info.html> (`pg_current_xact_id_if_assigned`).
 
 mod attempt;
+mod locator;
 mod pool;
 mod schema;
 mod sweep;
@@ -22,14 +23,11 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, Hold, PartitionKey, Standing, Tx};
+use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx};
 
+pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::MIGRATIONS;
-
-/// Where a row's newest version lies: block and line, as `tid` prints it.
-#[derive(Debug, Clone)]
-pub(crate) struct Ctid(String);
 
 /// The transaction id that the claim ran in, as digits.
 #[derive(Debug)]
@@ -56,13 +54,13 @@ impl Dialect for Postgres {
     }
 
     async fn begin(
-        _store: &Store<Self>,
+        store: &Store<Self>,
         tx: &mut Tx<Self>,
         options: StoreOptions,
         hold: &Hold<Ctid>,
         claim: Claim<'_>,
     ) -> sqlx::Result<Answer<Self>> {
-        attempt::begin(tx, options, hold, claim).await
+        attempt::begin(&store.schema, tx, options, hold, claim).await
     }
 
     async fn commit(_store: &Store<Self>, tx: &mut Tx<Self>, proof: &Xid) -> Result<(), EndError> {
@@ -70,14 +68,14 @@ impl Dialect for Postgres {
     }
 
     async fn commit_and_begin(
-        _store: &Store<Self>,
+        store: &Store<Self>,
         tx: &mut Tx<Self>,
         options: StoreOptions,
         proof: &Xid,
         hold: &Hold<Ctid>,
         claim: Claim<'_>,
     ) -> Result<Answer<Self>, ChainError> {
-        attempt::commit_and_begin(tx, options, proof, hold, claim).await
+        attempt::commit_and_begin(&store.schema, tx, options, proof, hold, claim).await
     }
 
     async fn rollback(tx: &mut Tx<Self>) -> sqlx::Result<()> {
@@ -88,22 +86,29 @@ impl Dialect for Postgres {
         attempt::abandon(store, tx).await;
     }
 
+    async fn stream(
+        store: &Store<Self>,
+        group: &str,
+        topic: &str,
+        partitions: Option<i32>,
+        _options: StoreOptions,
+    ) -> sqlx::Result<Stream> {
+        take::stream(store, group, topic, partitions).await
+    }
+
     async fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
     ) -> sqlx::Result<Hold<Ctid>> {
-        take::take(store, key, start, cluster, options).await
+        take::take(store, key, stream, start, cluster, options).await
     }
 
     async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
-    }
-
-    async fn known_partitions(store: &Store<Self>, group: &str, topic: &str) -> sqlx::Result<Vec<i32>> {
-        take::known_partitions(store, group, topic).await
     }
 
     async fn sweep(store: &Store<Self>, from: SweepCursor, retention: Duration) -> sqlx::Result<Swept> {

@@ -74,9 +74,10 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         "26000" => Fault::Unavailable,
         // Read-only after a failover.
         "25006" => Fault::Unavailable,
-        // The server ended an idle or overdue transaction; not the statement timeout, which is the handler's.
+        // The server ended an idle or overdue transaction.
         "25P03" | "25P04" => Fault::Unavailable,
-        "57014" => Fault::Failed,
+        // The timeouts of a statement and of a lock.
+        "57014" | "55P03" => Fault::Overdue,
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Fault::Unavailable,
         _ => Fault::Failed,
     }

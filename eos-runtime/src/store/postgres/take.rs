@@ -13,7 +13,7 @@ use super::Ctid;
 use super::pool::{self, APPLICATION_NAME};
 use crate::store::dialect::{Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Hold, LastRecord, PartitionKey, Standing, Tx};
+use crate::store::{Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
 
 /// How often a taker whose patience is over looks whom it waits for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -21,11 +21,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn take(
     store: &Store<Postgres>,
     key: &PartitionKey,
+    stream: Stream,
     start: i64,
     cluster: Option<&str>,
     options: StoreOptions,
 ) -> sqlx::Result<Hold<Ctid>> {
-    let stream = stream(store, key).await?;
     // By another name than an attempt's, because the wait makes this transaction old: who waits behind it must not
     // take it for one that overran. If this process falls asleep here, the server ends it.
     let begin = format!(
@@ -70,13 +70,13 @@ pub(super) async fn take(
     tx.commit().await?;
     Ok(Hold {
         key: key.clone(),
-        stream,
+        stream: stream.id,
         token,
         epoch: row.try_get(0)?,
         next_offset: row.try_get(1)?,
         last: last_record(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
-        locator: Ctid(row.try_get(6)?),
+        locator: Ctid::parse(row.try_get(6)?)?,
         created: row.try_get(7)?,
     })
 }
@@ -86,26 +86,27 @@ fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64
     Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
 }
 
-/// The inbox's number for this group and topic, made where there is none.
-async fn stream(store: &Store<Postgres>, key: &PartitionKey) -> sqlx::Result<i32> {
+/// Looks before it inserts: an insert that finds its row uses up a number all the same.
+pub(super) async fn stream(
+    store: &Store<Postgres>,
+    group: &str,
+    topic: &str,
+    partitions: Option<i32>,
+) -> sqlx::Result<Stream> {
     let schema = &store.schema;
-    let find = format!("select id from {schema}eos_stream where group_id = $1 and topic = $2");
-    let make =
-        format!("insert into {schema}eos_stream (group_id, topic) values ($1, $2) on conflict do nothing");
+    let find =
+        format!("select id, first_partitions from {schema}eos_stream where group_id = $1 and topic = $2");
+    let make = format!(
+        "insert into {schema}eos_stream (group_id, topic, first_partitions) values ($1, $2, $3) \
+         on conflict do nothing"
+    );
     loop {
-        let found = sqlx::query_scalar(AssertSqlSafe(find.clone()))
-            .bind(&*key.group)
-            .bind(&*key.topic)
-            .fetch_optional(&store.pool)
-            .await?;
-        if let Some(id) = found {
-            return Ok(id);
+        let query = sqlx::query_as(AssertSqlSafe(find.clone())).bind(group).bind(topic);
+        if let Some((id, first_partitions)) = query.fetch_optional(&store.pool).await? {
+            return Ok(Stream { id, first_partitions });
         }
-        sqlx::query(AssertSqlSafe(make.clone()))
-            .bind(&*key.group)
-            .bind(&*key.topic)
-            .execute(&store.pool)
-            .await?;
+        let query = sqlx::query(AssertSqlSafe(make.clone())).bind(group).bind(topic).bind(partitions);
+        query.execute(&store.pool).await?;
     }
 }
 
@@ -168,14 +169,4 @@ pub(super) async fn standings(
             Ok(if ours { Standing::Ours { next_offset: row.try_get(1)? } } else { Standing::Fenced })
         })
         .collect()
-}
-
-pub(super) async fn known_partitions(
-    store: &Store<Postgres>,
-    group: &str,
-    topic: &str,
-) -> sqlx::Result<Vec<i32>> {
-    let sql =
-        format!("select partition from {}eos_position where group_id = $1 and topic = $2", store.schema);
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(group).bind(topic).fetch_all(&store.pool).await
 }

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, Hold, PartitionKey, Standing, Tx};
+use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx};
 
 use lock::Turn;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -89,22 +89,29 @@ impl Dialect for Sqlite {
         drop(tx);
     }
 
+    async fn stream(
+        store: &Store<Self>,
+        group: &str,
+        topic: &str,
+        partitions: Option<i32>,
+        options: StoreOptions,
+    ) -> sqlx::Result<Stream> {
+        take::stream(store, group, topic, partitions, options).await
+    }
+
     async fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
     ) -> sqlx::Result<Hold<RowId>> {
-        take::take(store, key, start, cluster, options).await
+        take::take(store, key, stream, start, cluster, options).await
     }
 
     async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
-    }
-
-    async fn known_partitions(store: &Store<Self>, group: &str, topic: &str) -> sqlx::Result<Vec<i32>> {
-        take::known_partitions(store, group, topic).await
     }
 
     async fn sweep(store: &Store<Self>, from: SweepCursor, retention: Duration) -> sqlx::Result<Swept> {

@@ -24,6 +24,8 @@ create table if not exists {schema}eos_stream (
     id       integer primary key,
     group_id text not null,
     topic    text not null,
+    -- How many partitions the topic had when the group met it; later ones were added, and are read from their beginning.
+    first_partitions integer,
     unique (group_id, topic)
 );
 

@@ -3,23 +3,23 @@
 //! A take is a write, so it waits for whatever attempt is in flight in this file and reads the position which that
 //! attempt committed.
 
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
 use super::{RowId, attempt, lock};
 use crate::store::dialect::{Store, StoreOptions};
-use crate::store::{Hold, LastRecord, PartitionKey, Standing};
+use crate::store::{Hold, LastRecord, PartitionKey, Standing, Stream};
 
 pub(super) async fn take(
     store: &Store<Sqlite>,
     key: &PartitionKey,
+    stream: Stream,
     start: i64,
     cluster: Option<&str>,
     options: StoreOptions,
 ) -> sqlx::Result<Hold<RowId>> {
     let mut tx = attempt::open(store.pool.acquire().await?).await?;
     let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
-    let stream = stream(store, &mut tx, key).await?;
     let token = Uuid::new_v4();
     let sql = format!(
         "insert into {}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
@@ -45,7 +45,7 @@ pub(super) async fn take(
     let epoch: i64 = row.try_get(0)?;
     Ok(Hold {
         key: key.clone(),
-        stream,
+        stream: stream.id,
         token,
         epoch,
         next_offset: row.try_get(1)?,
@@ -61,18 +61,34 @@ fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64
     Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
 }
 
-/// The inbox's number for this group and topic, made where there is none.
-async fn stream(
+/// The insert is a write, so it waits for its turn like an attempt.
+pub(super) async fn stream(
     store: &Store<Sqlite>,
-    connection: &mut SqliteConnection,
-    key: &PartitionKey,
-) -> sqlx::Result<i32> {
-    let sql = format!(
-        "insert into {}eos_stream (group_id, topic) values ($1, $2) \
-         on conflict (group_id, topic) do update set topic = excluded.topic returning id",
-        store.schema
+    group: &str,
+    topic: &str,
+    partitions: Option<i32>,
+    options: StoreOptions,
+) -> sqlx::Result<Stream> {
+    let schema = &store.schema;
+    let find =
+        format!("select id, first_partitions from {schema}eos_stream where group_id = $1 and topic = $2");
+    let make = format!(
+        "insert into {schema}eos_stream (group_id, topic, first_partitions) values ($1, $2, $3) \
+         on conflict do nothing"
     );
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(&*key.group).bind(&*key.topic).fetch_one(connection).await
+    loop {
+        let query = sqlx::query_as(AssertSqlSafe(find.clone())).bind(group).bind(topic);
+        if let Some((id, first_partitions)) = query.fetch_optional(&store.pool).await? {
+            return Ok(Stream { id, first_partitions });
+        }
+        let mut tx = attempt::open(store.pool.acquire().await?).await?;
+        let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
+        let query = sqlx::query(AssertSqlSafe(make.clone())).bind(group).bind(topic).bind(partitions);
+        query.execute(&mut *tx).await?;
+        super::statements(&mut tx, "commit".to_owned()).await.map_err(|(_, error)| error)?;
+        drop(turn);
+        attempt::close(tx).await?;
+    }
 }
 
 /// Tokens are random and a row's own, so they find it without its key.
@@ -92,14 +108,4 @@ pub(super) async fn standings(
         None => Standing::Fenced,
     };
     Ok(holds.iter().map(|(_, token)| standing(token)).collect())
-}
-
-pub(super) async fn known_partitions(
-    store: &Store<Sqlite>,
-    group: &str,
-    topic: &str,
-) -> sqlx::Result<Vec<i32>> {
-    let sql =
-        format!("select partition from {}eos_position where group_id = $1 and topic = $2", store.schema);
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(group).bind(topic).fetch_all(&store.pool).await
 }
