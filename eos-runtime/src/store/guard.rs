@@ -36,6 +36,13 @@ impl<DB: Database> Admitted<DB> {
             Some(statement) => Err(sqlx::Error::Configuration(Box::new(TransactionStatement { statement }))),
         }
     }
+
+    /// Whether it only reads and writes rows. It is one statement then, as it is prepared; and neither a function nor a
+    /// trigger that it calls can end a transaction, which in PostgreSQL only a procedure can, where a CALL on the top
+    /// level runs it. Source: <https://www.postgresql.org/docs/current/plpgsql-transactions.html>.
+    pub(super) fn is_data(&self) -> bool {
+        self.arguments.is_some() && DB::NAME == "PostgreSQL" && reads_or_writes(self.sql.as_str())
+    }
 }
 
 impl<DB: Database> Execute<'_, DB> for Admitted<DB> {
@@ -86,6 +93,14 @@ fn ends_transaction(mut words: impl Iterator<Item = impl AsRef<str>>) -> Option<
         },
         _ => None,
     }
+}
+
+/// Whether a statement's first word says that it reads or writes rows.
+fn reads_or_writes(statement: &str) -> bool {
+    let first = first_words(statement).next().unwrap_or_default();
+    ["select", "insert", "update", "delete", "merge", "with", "values"]
+        .iter()
+        .any(|word| first.eq_ignore_ascii_case(word))
 }
 
 /// The words at the start of a statement, comments left out.
@@ -219,6 +234,30 @@ mod tests {
         assert_eq!(refused("insert into t values (';'); rollback; select 1"), Some("ROLLBACK"));
         assert_eq!(refused("do $x$ begin; end $x$; begin"), Some("BEGIN"));
         assert_eq!(refused("START TRANSACTION read only"), Some("START TRANSACTION"));
+    }
+
+    #[test]
+    fn what_reads_and_writes_is_known_by_its_first_word() {
+        for sql in [
+            "select 1",
+            " /* a */ INSERT into t values (1)",
+            "with a as (select 1) delete from a",
+            "values (1)",
+        ] {
+            assert!(reads_or_writes(sql), "{sql}");
+        }
+        for sql in [
+            "call p()",
+            "do $$ begin end $$",
+            "savepoint a",
+            "set x = 1",
+            "execute p",
+            "selected",
+            "",
+            "(select 1)",
+        ] {
+            assert!(!reads_or_writes(sql), "{sql}");
+        }
     }
 
     #[test]

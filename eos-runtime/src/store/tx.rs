@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -70,6 +71,8 @@ pub struct Tx<DB: TxDatabase> {
     backend: Option<i64>,
     /// Set when it is dropped, where the database runs in this process and must be told to stop.
     interrupt: Option<Arc<AtomicBool>>,
+    /// See [`Tx::is_untouched`].
+    untouched: bool,
 }
 
 /// What becomes of the connection of a transaction that is dropped before it ended.
@@ -109,6 +112,7 @@ impl<DB: TxDatabase> Tx<DB> {
             #[cfg(any(feature = "postgres", feature = "mysql"))]
             backend: None,
             interrupt: None,
+            untouched: false,
         };
         DB::TransactionManager::begin(&mut tx, statement).await?;
         tx.on_drop = on_drop;
@@ -164,6 +168,19 @@ impl<DB: TxDatabase> Tx<DB> {
         Acquire::begin(connection).await
     }
 
+    /// From here on what is said in it is watched.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn watch(&mut self) {
+        self.untouched = true;
+    }
+
+    /// Whether it is certain that the transaction is the one that was open at [`Tx::watch`], and not aborted: nothing
+    /// but [data statements](Admitted::is_data) was said in it since, each of them ran to its end, and none failed.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
     /// The server's number for this connection, where it was asked for.
     #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn backend(&self) -> Option<i64> {
@@ -214,9 +231,11 @@ impl<DB: TxDatabase> Deref for Tx<DB> {
     }
 }
 
+/// Nobody sees what is said to the connection itself.
 #[expect(clippy::expect_used, reason = "the connection is taken out in `drop` alone")]
 impl<DB: TxDatabase> DerefMut for Tx<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
+        self.untouched = false;
         self.connection.as_deref_mut().expect("a transaction that lives has its connection")
     }
 }
@@ -240,6 +259,7 @@ macro_rules! executor {
                 E: 'q + Execute<'q, $database>,
             {
                 match Admitted::admit(query) {
+                    Ok(query) if self.untouched && query.is_data() => self.watched(query),
                     Ok(query) => (&mut **self).fetch_many(query),
                     Err(refused) => Box::pin(futures_util::stream::once(std::future::ready(Err(refused)))),
                 }
@@ -278,6 +298,33 @@ macro_rules! executor {
             }
         }
     };
+}
+
+impl<DB: TxDatabase> Tx<DB> {
+    /// Runs a data statement. The transaction counts as touched until the stream has come to its end without an error:
+    /// one that is dropped before leaves an error unread.
+    fn watched<'e, 'q: 'e>(
+        &'e mut self,
+        query: Admitted<DB>,
+    ) -> BoxStream<'e, sqlx::Result<Either<DB::QueryResult, DB::Row>>>
+    where
+        &'e mut DB::Connection: Executor<'e, Database = DB>,
+    {
+        self.untouched = false;
+        let Tx { connection, untouched, .. } = self;
+        let Some(connection) = connection else { return Box::pin(futures_util::stream::empty()) };
+        let mut failed = false;
+        let mut results = (&mut **connection).fetch_many(query);
+        Box::pin(futures_util::stream::poll_fn(move |context| {
+            let next = results.as_mut().poll_next(context);
+            match &next {
+                Poll::Ready(Some(Err(_))) => failed = true,
+                Poll::Ready(None) => *untouched = !failed,
+                Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+            }
+            next
+        }))
+    }
 }
 
 executor!("postgres", sqlx::Postgres);

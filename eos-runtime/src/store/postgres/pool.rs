@@ -39,7 +39,8 @@ pub(crate) fn qualifier(schema: &str) -> String {
     format!("\"{}\".", schema.replace('"', "\"\""))
 }
 
-/// The claim, prepared once a connection, the same without the inbox, and the proof that the transaction still lives.
+/// The claim, prepared once a connection, the same without the inbox, and the proof that the transaction still lives,
+/// which fails by a function whose error (2201G) no handler's statement is likely to have.
 ///
 /// In READ COMMITTED a claim that waited for another's commit looks at the row again and finds it changed: no row.
 /// `next_offset = $3` is an equality on purpose: after a database that lost its tail came back, `<=` would jump
@@ -53,12 +54,13 @@ fn prepare_claims(schema: &str) -> String {
         "prepare eos_claim(tid, uuid, bigint, bigint, bigint, bigint, int, bytea) as \
          with p as ({advance}), \
          i as (insert into {schema}eos_inbox (stream, message_id) select $7, $8 from p on conflict do nothing returning 1) \
-         select p.ctid::text, exists(select from i)::text::\"char\", pg_catalog.pg_current_xact_id()::text from p; \
+         select p.ctid, exists(select from i), pg_catalog.pg_current_xact_id() from p; \
          prepare eos_advance(tid, uuid, bigint, bigint, bigint, bigint) as \
          with p as ({advance}) \
-         select p.ctid::text, 't'::\"char\", pg_catalog.pg_current_xact_id()::text from p; \
+         select p.ctid, true, pg_catalog.pg_current_xact_id() from p; \
          prepare eos_alive(xid8) as \
-         select 1/coalesce((pg_catalog.pg_current_xact_id_if_assigned() = $1)::int, 0)"
+         select pg_catalog.width_bucket(0::float8, 0, 1, \
+                coalesce((pg_catalog.pg_current_xact_id_if_assigned() = $1)::int, 0))"
     )
 }
 
