@@ -57,6 +57,7 @@ pub(crate) async fn run<D: Dialect>(
     let mut queue = Queue::new(lease);
     let mut took_again = 0;
     let mut doubts = 0;
+    let mut suspicions = 0;
     loop {
         let owned = match owner::take(&work, &bound.store, &mut queue).await {
             Ok(owned) => owned,
@@ -85,14 +86,18 @@ pub(crate) async fn run<D: Dialect>(
                     error = %Chain(&error),
                     "the answer to COMMIT was lost; taking the partition again to learn what it was"
                 );
-                let revoked = queue.lease.revoked.clone();
-                tokio::select! {
-                    biased;
-                    () = revoked.cancelled() => return,
-                    () = tokio::time::sleep(work.retry.wait(doubts)) => {}
+                if revoked_within(&queue.lease, work.retry.wait(doubts)).await {
+                    return;
                 }
             }
-            Turn::Suspicion => {}
+            // Once it is looked at again at once; a log that stays unreadable is asked for ever more rarely.
+            Turn::Suspicion => {
+                let wait = if suspicions == 0 { Duration::ZERO } else { work.retry.wait(suspicions) };
+                suspicions += 1;
+                if revoked_within(&queue.lease, wait).await {
+                    return;
+                }
+            }
             Turn::NotOurs(hold) => {
                 took_again += 1;
                 if !second_look(&work, &bound.store, &queue.lease, &hold, took_again).await {
@@ -101,6 +106,11 @@ pub(crate) async fn run<D: Dialect>(
             }
         }
     }
+}
+
+/// Waits, and says whether the partition was revoked meanwhile.
+async fn revoked_within(lease: &Lease, wait: Duration) -> bool {
+    tokio::time::timeout(wait, lease.revoked.cancelled()).await.is_ok()
 }
 
 /// Why the worker left its loop.

@@ -54,6 +54,8 @@ pub(super) enum Follows {
     Encryption,
     /// The partition cannot be read where it was to be read.
     Suspicion,
+    /// Records are compressed in a way that this build cannot read.
+    Codec,
     /// A topic is missing; somebody else watches for it.
     MissingTopic,
     /// It passes, or an administrator has to act; said, and nothing else done.
@@ -62,7 +64,7 @@ pub(super) enum Follows {
 
 impl Fault {
     pub(super) fn follows(&self) -> Follows {
-        const TABLE: [(Follows, &[Code]); 5] = [
+        const TABLE: [(Follows, &[Code]); 6] = [
             (
                 Follows::Authentication,
                 &[Code::Authentication, Code::SaslAuthenticationFailed, Code::UnsupportedSASLMechanism],
@@ -78,7 +80,12 @@ impl Fault {
                     Code::NetworkException,
                 ],
             ),
-            (Follows::Suspicion, &[Code::AutoOffsetReset, Code::OffsetOutOfRange, Code::LogTruncation]),
+            // A batch with a wrong checksum (`check.crcs`) is left out by librdkafka after it was reported.
+            (
+                Follows::Suspicion,
+                &[Code::AutoOffsetReset, Code::OffsetOutOfRange, Code::LogTruncation, Code::BadMessage],
+            ),
+            (Follows::Codec, &[Code::NotImplemented]),
             (
                 Follows::MissingTopic,
                 &[Code::UnknownTopicOrPartition, Code::UnknownTopic, Code::UnknownPartition],
@@ -94,7 +101,11 @@ impl Fault {
         match self.follows() {
             Follows::Authentication => Some(KafkaFailure::Authentication { reason }),
             Follows::Encryption => Some(KafkaFailure::Encryption { reason }),
-            Follows::Outage | Follows::Suspicion | Follows::MissingTopic | Follows::Nothing => None,
+            Follows::Outage
+            | Follows::Suspicion
+            | Follows::Codec
+            | Follows::MissingTopic
+            | Follows::Nothing => None,
         }
     }
 }

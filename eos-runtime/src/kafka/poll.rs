@@ -207,7 +207,7 @@ impl Poller {
     /// An error on a partition's own queue.
     fn suffer_at(&mut self, index: usize) -> Result<(), KafkaFailure> {
         let mut notes = self.context.take();
-        let here = notes.faults.pop();
+        let mut here = notes.faults.pop();
         let slot = &mut self.partitions.held[index];
         if let Some(fault) = here.as_ref().filter(|fault| fault.follows() == Follows::Suspicion) {
             tracing::warn!(
@@ -218,6 +218,13 @@ impl Poller {
             slot.misplaced = true;
             slot.source.shared.suspect();
         } else {
+            if let Some(fault) = here.as_mut().filter(|fault| fault.follows() == Follows::Codec) {
+                fault.reason = format!(
+                    "{}[{}] holds records compressed with gzip or zstd, which this build cannot read: turn on the \
+                     cargo feature `libz` or `zstd` of eos-runtime. The partition waits ({})",
+                    slot.topic, slot.partition, fault.reason
+                );
+            }
             notes.faults.extend(here);
         }
         self.context.give_back(notes);
@@ -241,7 +248,7 @@ impl Poller {
                 self.desk.cluster.look_for_topics(&self.options);
                 Ok(())
             }
-            Follows::Nothing => {
+            Follows::Codec | Follows::Nothing => {
                 self.complain(fault);
                 Ok(())
             }
