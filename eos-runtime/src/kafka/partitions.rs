@@ -205,7 +205,9 @@ impl Partitions {
     /// Looks for workers that ended though nothing was revoked: their partitions would be held and not consumed.
     pub(super) fn check_workers(&mut self, group: &str) -> Result<(), KafkaFailure> {
         for slot in &mut self.held {
-            if slot.worker_ended(group)? && !slot.source.revoked.is_cancelled() {
+            // The second time that it is found so: the first may come just before its revocation.
+            let was_gone = slot.worker.is_none();
+            if slot.worker_ended(group)? && was_gone && !slot.source.revoked.is_cancelled() {
                 return Err(unattended(group, &slot.topic, slot.partition));
             }
         }
