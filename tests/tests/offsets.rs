@@ -131,13 +131,7 @@ async fn a_topic_made_anew_and_refilled_under_a_running_service_stops_its_partit
     let launch = || watches_topics(scene.launch()).env("EOS__KAFKA__COMMIT_INTERVAL", "1s");
     let mut service = launch().start();
     scene.every_order_once().await;
-    eventually("Kafka is told", PATIENCE, async || {
-        match scene.kafka.committed(&scene.group, &scene.topic, 1).await[0] {
-            Some(10) => Ok(()),
-            other => Err(format!("{other:?} is committed")),
-        }
-    })
-    .await;
+    is_committed(&scene, 10).await;
     scene.kafka.delete_topic(&scene.topic).await;
     scene.kafka.create_topic(&scene.topic, 1, &[]).await;
     scene.produce(What::Insert, 30).await;
@@ -152,6 +146,11 @@ async fn a_topic_made_anew_and_refilled_under_a_running_service_stops_its_partit
     })
     .await;
     service.stop().await;
+    // Whoever takes the partition next finds it so, too.
+    let mut service = launch().start();
+    service.has_said(STOPPED).await;
+    service.stop().await;
+    assert_eq!(scene.applied().await, before);
 
     // Begun anew, it finds what was jumped over, and what it had done already leaves no trace.
     let forget = format!("delete from eos_position where group_id = '{}'", scene.group);
@@ -159,6 +158,42 @@ async fn a_topic_made_anew_and_refilled_under_a_running_service_stops_its_partit
     let mut service = launch().start();
     scene.every_order_once().await;
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_and_refilled_is_read_from_its_beginning_by_a_plain_listener() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.produce(What::Insert, 10).await;
+    let launch = || {
+        watches_topics(scene.launch()).env("EOS__KAFKA__COMMIT_INTERVAL", "1s").env("SINK_LISTENER", "plain")
+    };
+    let mut service = launch().start();
+    is_committed(&scene, 10).await;
+    scene.kafka.delete_topic(&scene.topic).await;
+    scene.kafka.create_topic(&scene.topic, 1, &[]).await;
+    scene.produce(What::Insert, 30).await;
+    service.has_said("reading the topic from its beginning").await;
+    is_committed(&scene, 30).await;
+    let lines = scene.told().lines();
+    let begun = lines.iter().filter(|line| line.what == "begin" && line.offset < 10).count();
+    assert_eq!(begun, 20, "ten of the old topic, ten of the new one");
+    // Once is enough: it is not begun anew at every commit.
+    scene.produce(What::Insert, 10).await;
+    is_committed(&scene, 40).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(service.says("reading the topic from its beginning"), 1);
+    service.stop().await;
+}
+
+/// Waits until Kafka has been told this offset of the first partition.
+async fn is_committed(scene: &Scene, offset: i64) {
+    eventually("Kafka is told", PATIENCE, async || {
+        match scene.kafka.committed(&scene.group, &scene.topic, 1).await[0] {
+            Some(committed) if committed == offset => Ok(()),
+            other => Err(format!("{other:?} is committed, not {offset}")),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,11 +5,12 @@
 //! partition whose log does not fit stops, loudly. While a partition is read, its topic may be deleted and made anew,
 //! and librdkafka goes on in the new log at the old offset without a word; but the group's coordinator forgets the
 //! partition then, which the next periodic commit finds out. Records that the new log has at and after the old offset
-//! may have been handled by then (once each, as any record); those before it were not, and the partition stops.
+//! may have been handled by then (once each, as any record); those before it were not. The partition stops, and the row
+//! is disowned, so that it stays so wherever it is taken.
 //!
 //! What this cannot see: a new log under the old name, in the same cluster, that has grown past the position while
-//! nobody read it, and whose record before the position is gone (or the same by chance); and a topic that is deleted
-//! and made anew in the milliseconds between the look at the group's offsets and the commit that follows it.
+//! nobody read it, and whose record before the position is gone (or the same by chance); and a topic that is deleted,
+//! made anew, and refilled past the position, all between a look at the group's offsets and the commit that follows it.
 
 use super::work::Work;
 use crate::record::Record;
@@ -26,8 +27,8 @@ pub(super) enum WrongLog {
     )]
     Cluster { stored: String, connected: String },
     #[error(
-        "the position is {position}, but the log ends at {high}: the topic was made anew or lost its end; \
-         delete the row from `eos_position` to begin anew"
+        "the position is {position}, but the log ends at {high}: the topic was made anew or lost its end; to begin anew, \
+         set `next_offset` in its row of `eos_position` to where to go on, and `last_offset` to null"
     )]
     EndsBefore { position: i64, high: i64 },
     #[error(
@@ -37,14 +38,16 @@ pub(super) enum WrongLog {
     )]
     Gap { position: i64, low: i64 },
     #[error(
-        "the record at offset {offset} is not the one that was processed there: the topic was made anew; \
-         delete the row from `eos_position` to begin anew"
+        "the record at offset {offset} is not the one that was processed there: the topic was made anew; to begin anew, \
+         set `next_offset` in its row of `eos_position` to where to go on, and `last_offset` to null"
     )]
     OtherRecord { offset: i64 },
     #[error(
-        "the group's coordinator has forgotten the offset that was committed for this partition, as it does when the \
-         topic is deleted: of a topic made anew, nothing before offset {position} was read. If it is a new topic, delete \
-         the row from `eos_position` to read it from its beginning; then restart"
+        "the group's coordinator has forgotten the offset that was committed for this partition, as it does when the topic \
+         is deleted (or when the broker has lost its own log). The position is {position}: if the topic was made anew, \
+         what it has before that may not have been read. Stop the group, set `next_offset` in its row of `eos_position` to \
+         where to go on (0 for all of a new topic; a record that has no message id and was done is done again), and \
+         `last_offset` to null"
     )]
     Forgotten { position: i64 },
 }

@@ -110,9 +110,14 @@ async fn try_take<D: Dialect>(
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
         .map_err(TakeFailed::Store)?;
     fault::point("after_take");
+    if queue.confirmed && in_kafka.is_none() {
+        return Err(TakeFailed::WrongLog(disown(work, store, &hold).await));
+    }
     if !lease.confirm(hold.next_offset).await.map_err(TakeFailed::Source)? {
         return Ok(None);
     }
+    queue.confirmed = true;
+    let lease = &queue.lease;
     if hold.next_offset > log.high {
         // The earlier owner may have moved on since we looked.
         log = lease.watermarks().await.map_err(TakeFailed::Source)?;
@@ -125,6 +130,18 @@ async fn try_take<D: Dialect>(
         position = hold.next_offset, epoch = hold.epoch, new = hold.created, "took the partition"
     );
     Ok(Some(Owned { hold, start }))
+}
+
+/// The group has forgotten the partition: what was handled last may be of another log than what was handled before. The
+/// row is left so that no later take recognises its log, here or elsewhere, until a person has looked.
+pub(super) async fn disown<D: Dialect>(work: &Work, store: &Store<D>, hold: &Hold<D::Locator>) -> WrongLog {
+    if let Err(error) = D::disown(store, hold, work.options()).await {
+        tracing::warn!(
+            listener = %work.id, partition = %hold.key, error = %Chain(&error),
+            "it could not be written down that the partition's log is not to be trusted: a restart will go on with it"
+        );
+    }
+    WrongLog::Forgotten { position: hold.next_offset }
 }
 
 /// The group's stream. Only a group that would start at the end needs to know which partitions came later.

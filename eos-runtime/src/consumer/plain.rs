@@ -18,6 +18,7 @@ use crate::source::{Lease, SourceError};
 pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     let mut queue = Queue::new(lease);
     let mut start = work.start;
+    let mut suspicions = 0;
     loop {
         let halted = match begin(&work, &mut queue, start).await {
             Ok(()) => until_halt(&work, &mut queue, handler).await,
@@ -29,12 +30,17 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
                 tracing::warn!(
                     listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
                     "the group's coordinator has forgotten the offset that was committed for this partition, as it does \
-                     when the topic is deleted; reading the topic from its beginning"
+                     when the topic is deleted (or has lost its own log); reading the topic from its beginning"
                 );
                 start = Start::Earliest;
                 queue.lease.adopt();
             }
-            None => {}
+            None => {
+                suspicions += 1;
+                if queue.lease.revoked_within(work.retry.wait(suspicions)).await {
+                    return;
+                }
+            }
             Some((Halt::Revoked, _)) => return,
             Some((Halt::Stop(why), offset)) => return stopped(&work, &queue.lease, offset, &*why).await,
         }
@@ -79,7 +85,11 @@ async fn try_begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), S
             );
             log.low
         }
-        (Some(committed), _) => committed.offset,
+        (Some(committed), _) => {
+            // Said again, so that it is noticed when the group forgets it.
+            queue.lease.committed(committed.offset);
+            committed.offset
+        }
         (None, Start::Earliest) => log.low,
         (None, Start::Latest) => log.high,
     };

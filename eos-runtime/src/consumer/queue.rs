@@ -17,11 +17,13 @@ pub(super) struct Queue {
     returned: Option<Record>,
     /// Nothing below this comes out.
     floor: i64,
+    /// Whether the group has confirmed the lease once; it has had an offset of the partition since then.
+    pub(super) confirmed: bool,
 }
 
 impl Queue {
     pub(super) fn new(lease: Lease) -> Self {
-        Queue { lease, chunk: Vec::new().into_iter(), returned: None, floor: 0 }
+        Queue { lease, chunk: Vec::new().into_iter(), returned: None, floor: 0, confirmed: false }
     }
 
     /// Starts again at `offset`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::failure::{Chain, Failure, Next};
 use super::invoke::invoke;
-use super::log_identity::{StartAt, WrongLog};
+use super::log_identity::StartAt;
 use super::message_id::InboxId;
 use super::owner::{self, Halt, Owned, Trouble};
 use super::queue::Queue;
@@ -74,9 +74,14 @@ pub(crate) async fn run<D: Dialect>(
             start: owned.start,
             seat: None,
             at_once: 0,
+            moved_on: false,
             trouble: Trouble::default(),
         };
-        match worker.until_halt(owned).await {
+        let turn = worker.until_halt(owned).await;
+        if worker.moved_on {
+            (took_again, doubts, suspicions) = (0, 0, 0);
+        }
+        match turn {
             Turn::Revoked => return,
             Turn::Stop { offset, why } => return stopped(&work, &queue.lease, offset, &*why).await,
             Turn::InDoubt(error) => {
@@ -86,7 +91,7 @@ pub(crate) async fn run<D: Dialect>(
                     error = %Chain(&error),
                     "the answer to COMMIT was lost; taking the partition again to learn what it was"
                 );
-                if revoked_within(&queue.lease, work.retry.wait(doubts)).await {
+                if queue.lease.revoked_within(work.retry.wait(doubts)).await {
                     return;
                 }
             }
@@ -94,7 +99,7 @@ pub(crate) async fn run<D: Dialect>(
             Turn::Suspicion => {
                 let wait = if suspicions == 0 { Duration::ZERO } else { work.retry.wait(suspicions) };
                 suspicions += 1;
-                if revoked_within(&queue.lease, wait).await {
+                if queue.lease.revoked_within(wait).await {
                     return;
                 }
             }
@@ -106,11 +111,6 @@ pub(crate) async fn run<D: Dialect>(
             }
         }
     }
-}
-
-/// Waits, and says whether the partition was revoked meanwhile.
-async fn revoked_within(lease: &Lease, wait: Duration) -> bool {
-    tokio::time::timeout(wait, lease.revoked.cancelled()).await.is_ok()
 }
 
 /// Why the worker left its loop.
@@ -159,6 +159,8 @@ struct Worker<'a, D: Dialect> {
     seat: Option<Seat>,
     /// Attempts that were tried again at once, in a row.
     at_once: u32,
+    /// Whether anything was committed.
+    moved_on: bool,
     trouble: Trouble,
 }
 
@@ -186,8 +188,8 @@ impl<D: Dialect> Worker<'_, D> {
                 return Step::Leave(Turn::Revoked);
             }
             if self.queue.lease.is_orphaned() {
-                let position = rest.into_hold().await.next_offset;
-                let why = WrongLog::Forgotten { position }.into();
+                let hold = rest.into_hold().await;
+                let why = owner::disown(self.work, &self.bound.store, &hold).await.into();
                 return Step::Leave(Turn::Stop { offset: None, why });
             }
             if self.bound.seats.wanted_now() {
@@ -325,6 +327,7 @@ impl<D: Dialect> Worker<'_, D> {
     fn committed(&mut self, handled: Handled, record: &Record) {
         fault::point("after_commit");
         self.at_once = 0;
+        self.moved_on = true;
         self.queue.lease.committed(record.offset() + 1);
         Counts::add(match handled {
             Handled::Ran => &self.work.counts.applied,

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use super::cluster::ANSWER;
 use super::consumer::{Command, Desk};
 use super::failure::KafkaFailure;
-use super::partitions::{Member, Partitions, Slot};
+use super::partitions::{Member, Partitions};
 use crate::source::{LeaseId, SourceError};
 
 /// Goes with every offset of ours, so that one which somebody set with Kafka's tools can be told apart.
@@ -128,8 +128,8 @@ impl Commits {
         let confirms = std::mem::take(&mut self.confirms);
         // A confirmation travels alone: another partition's error would leave its answer unclear.
         let offsets = if asked { wanted(&confirms) } else { untold(partitions) };
-        // A confirmation compares nothing: it comes before the log itself is compared, and after an orphan's end.
-        let known = if asked { Vec::new() } else { known(partitions) };
+        // A confirmation looks for itself: whoever asks has asked for the offset before.
+        let known = if asked { Vec::new() } else { known(partitions, periodic) };
         if !asked {
             self.due = now + self.every;
         }
@@ -143,18 +143,17 @@ impl Commits {
     pub(super) fn answered(&mut self, answer: Answer, partitions: &mut Partitions) -> bool {
         let Some(under_way) = self.under_way.take() else { return false };
         let Answer { result, forgotten } = answer;
-        for lease in &forgotten {
-            if let Some(slot) = partitions.find(lease) {
-                slot.delivering = None;
-                slot.told = None;
-                slot.source.shared.orphan();
-            }
+        for slot in partitions.committing().filter(|slot| forgotten.iter().any(|lease| slot.is(lease))) {
+            slot.delivering = None;
+            slot.told = None;
+            slot.source.shared.orphan();
         }
         match result {
             Ok(()) => {
                 self.failing = false;
+                let told = under_way.offsets.iter().filter(|(lease, _)| !forgotten.contains(lease));
                 for slot in partitions.committing() {
-                    if let Some((_, offset)) = under_way.offsets.iter().find(|(lease, _)| slot.is(lease)) {
+                    if let Some((_, offset)) = told.clone().find(|(lease, _)| slot.is(lease)) {
                         slot.told = Some(*offset);
                     }
                 }
@@ -259,8 +258,11 @@ fn untold(partitions: &mut Partitions) -> Offsets {
     partitions.committing().filter_map(|slot| Some((slot.lease(), slot.untold()?))).collect()
 }
 
-fn known(partitions: &Partitions) -> Vec<LeaseId> {
-    partitions.held.iter().filter(|slot| slot.told.is_some()).map(Slot::lease).collect()
+/// Whose offsets Kafka has acknowledged: of all partitions, or of those that are about to be committed.
+fn known(partitions: &mut Partitions, all: bool) -> Vec<LeaseId> {
+    let known =
+        partitions.committing().filter(|slot| slot.told.is_some() && (all || slot.untold().is_some()));
+    known.map(|slot| slot.lease()).collect()
 }
 
 fn list(offsets: &[(LeaseId, i64)]) -> KafkaResult<TopicPartitionList> {

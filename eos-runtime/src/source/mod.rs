@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -213,8 +215,15 @@ impl Lease {
 
     /// Takes the log for what it is now: nothing of it was committed.
     pub(crate) fn adopt(&self) {
+        // Its suspicion may be heard already; a second one would be of something else.
+        let _heard = self.shared.suspect.notified().now_or_never();
         self.shared.committed.store(-1, Ordering::Release);
         self.shared.orphaned.store(false, Ordering::Release);
+    }
+
+    /// Waits, and says whether the partition was revoked meanwhile.
+    pub(crate) async fn revoked_within(&self, wait: Duration) -> bool {
+        tokio::time::timeout(wait, self.revoked.cancelled()).await.is_ok()
     }
 
     /// Says how far the database has committed; Kafka's committed offset follows.

@@ -190,6 +190,13 @@ pub(crate) trait Dialect: TxDatabase {
         options: StoreOptions,
     ) -> impl Future<Output = sqlx::Result<Hold<Self::Locator>>> + Send;
 
+    /// Makes the row, if it is still this hold's, one whose last record no log has.
+    fn disown(
+        store: &Store<Self>,
+        hold: &Hold<Self::Locator>,
+        options: StoreOptions,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     /// What the rows say about these holds, in one query.
     fn standings(
         store: &Store<Self>,

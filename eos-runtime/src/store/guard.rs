@@ -95,9 +95,11 @@ fn ends_transaction(mut words: impl Iterator<Item = impl AsRef<str>>) -> Option<
     }
 }
 
-/// Whether a statement's first word says that it reads or writes rows.
+/// Whether a statement's first word says that it reads or writes rows. One that begins with a comment is not looked into:
+/// where the comment ends is for the database to say.
 fn reads_or_writes(statement: &str) -> bool {
-    let first = first_words(statement).next().unwrap_or_default();
+    let statement = statement.trim_ascii_start();
+    let first = statement.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
     ["select", "insert", "update", "delete", "merge", "with", "values"]
         .iter()
         .any(|word| first.eq_ignore_ascii_case(word))
@@ -238,12 +240,9 @@ mod tests {
 
     #[test]
     fn what_reads_and_writes_is_known_by_its_first_word() {
-        for sql in [
-            "select 1",
-            " /* a */ INSERT into t values (1)",
-            "with a as (select 1) delete from a",
-            "values (1)",
-        ] {
+        for sql in
+            ["select 1", "\n  INSERT into t values (1)", "with a as (select 1) delete from a", "values (1)"]
+        {
             assert!(reads_or_writes(sql), "{sql}");
         }
         for sql in [
@@ -255,6 +254,8 @@ mod tests {
             "selected",
             "",
             "(select 1)",
+            "/* /* */ select */ commit",
+            "-- x\rcommit /*\nselect 1 */",
         ] {
             assert!(!reads_or_writes(sql), "{sql}");
         }

@@ -71,8 +71,8 @@ pub struct Tx<DB: TxDatabase> {
     backend: Option<i64>,
     /// Set when it is dropped, where the database runs in this process and must be told to stop.
     interrupt: Option<Arc<AtomicBool>>,
-    /// See [`Tx::is_untouched`].
-    untouched: bool,
+    /// See [`Tx::untouched`].
+    untouched: Option<u64>,
 }
 
 /// What becomes of the connection of a transaction that is dropped before it ended.
@@ -112,7 +112,7 @@ impl<DB: TxDatabase> Tx<DB> {
             #[cfg(any(feature = "postgres", feature = "mysql"))]
             backend: None,
             interrupt: None,
-            untouched: false,
+            untouched: None,
         };
         DB::TransactionManager::begin(&mut tx, statement).await?;
         tx.on_drop = on_drop;
@@ -168,16 +168,16 @@ impl<DB: TxDatabase> Tx<DB> {
         Acquire::begin(connection).await
     }
 
-    /// From here on what is said in it is watched.
+    /// From here on what is said in the transaction of this number is watched.
     #[cfg(feature = "postgres")]
-    pub(crate) fn watch(&mut self) {
-        self.untouched = true;
+    pub(crate) fn watch(&mut self, transaction: u64) {
+        self.untouched = Some(transaction);
     }
 
-    /// Whether it is certain that the transaction is the one that was open at [`Tx::watch`], and not aborted: nothing
-    /// but [data statements](Admitted::is_data) was said in it since, each of them ran to its end, and none failed.
+    /// The transaction that is certainly still open here, and not aborted: the one of [`Tx::watch`], where nothing but
+    /// [data statements](Admitted::is_data) was said in it since, each of them ran to its end, and none failed.
     #[cfg(feature = "postgres")]
-    pub(crate) fn is_untouched(&self) -> bool {
+    pub(crate) fn untouched(&self) -> Option<u64> {
         self.untouched
     }
 
@@ -235,7 +235,7 @@ impl<DB: TxDatabase> Deref for Tx<DB> {
 #[expect(clippy::expect_used, reason = "the connection is taken out in `drop` alone")]
 impl<DB: TxDatabase> DerefMut for Tx<DB> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        self.untouched = false;
+        self.untouched = None;
         self.connection.as_deref_mut().expect("a transaction that lives has its connection")
     }
 }
@@ -259,7 +259,7 @@ macro_rules! executor {
                 E: 'q + Execute<'q, $database>,
             {
                 match Admitted::admit(query) {
-                    Ok(query) if self.untouched && query.is_data() => self.watched(query),
+                    Ok(query) if self.untouched.is_some() && query.is_data() => self.watched(query),
                     Ok(query) => (&mut **self).fetch_many(query),
                     Err(refused) => Box::pin(futures_util::stream::once(std::future::ready(Err(refused)))),
                 }
@@ -310,7 +310,7 @@ impl<DB: TxDatabase> Tx<DB> {
     where
         &'e mut DB::Connection: Executor<'e, Database = DB>,
     {
-        self.untouched = false;
+        let watched = self.untouched.take();
         let Tx { connection, untouched, .. } = self;
         let Some(connection) = connection else { return Box::pin(futures_util::stream::empty()) };
         let mut failed = false;
@@ -319,7 +319,7 @@ impl<DB: TxDatabase> Tx<DB> {
             let next = results.as_mut().poll_next(context);
             match &next {
                 Poll::Ready(Some(Err(_))) => failed = true,
-                Poll::Ready(None) => *untouched = !failed,
+                Poll::Ready(None) => *untouched = watched.filter(|_| !failed),
                 Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
             }
             next

@@ -82,6 +82,14 @@ async fn keeper(
     Ok(())
 }
 
+/// A plain one: tells and does nothing else.
+#[kafka_listener(topic = "${app.topic}")]
+async fn plain(_record: &Record, meta: RecordMeta) -> HandlerResult {
+    begins(&meta);
+    ends(&meta);
+    Ok(())
+}
+
 /// What any database's handler can do.
 async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
     if std::env::var_os("SINK_FIXED").is_some() {

@@ -50,6 +50,7 @@ macro_rules! suite {
                 a_second_taker_in_the_queue_is_not_ended
                 standings_answer_for_each_hold_in_order
                 a_row_that_is_gone_fences
+                a_row_that_was_disowned_remembers_a_record_that_no_log_has
                 a_stream_remembers_how_many_partitions_there_were_first
                 streams_made_at_the_same_time_are_one
                 takes_at_the_same_time_each_get_their_epoch

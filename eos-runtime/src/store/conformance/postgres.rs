@@ -244,10 +244,10 @@ async fn what_is_said_in_a_transaction_is_watched() {
     let h = Pg::fresh().await;
     let mut open = fresh(begin(owner(&h, 0).await, at(0)).await);
     let tx = open.tx();
-    assert!(tx.is_untouched());
+    assert!(tx.untouched().is_some());
     sqlx::query("insert into effect (n) values ($1)").bind(0_i64).execute(&mut *tx).await.expect("written");
     sqlx::query("select * from generate_series(1, 1000)").fetch_all(&mut *tx).await.expect("rows");
-    assert!(tx.is_untouched());
+    assert!(tx.untouched().is_some());
     let touching: [(&str, AsyncTouch); 5] = [
         ("the connection itself", |tx| {
             Box::pin(async { drop(sqlx::query("select 1").execute(&mut **tx).await) })
@@ -260,9 +260,9 @@ async fn what_is_said_in_a_transaction_is_watched() {
         ("an error", |tx| Box::pin(async { drop(sqlx::query("select 1 / 0").execute(tx).await) })),
     ];
     for (what, touch) in touching {
-        tx.watch();
+        tx.watch(7);
         touch(tx).await;
-        assert!(!tx.is_untouched(), "{what}");
+        assert_eq!(tx.untouched(), None, "{what}");
     }
     open.rollback().await.into_hold().await;
     h.remove().await;

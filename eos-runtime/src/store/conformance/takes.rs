@@ -132,6 +132,20 @@ pub(super) async fn a_row_that_is_gone_fences<H: Harness>(h: &H) {
     assert_eq!(standing(h, &hold).await, Standing::Fenced);
 }
 
+pub(super) async fn a_row_that_was_disowned_remembers_a_record_that_no_log_has<H: Harness>(h: &H) {
+    let hold = handle::<H>(owner(h, 0).await, at(8)).await.close().await;
+    let fenced = take(h, 0).await;
+    H::D::disown(h.store(), &hold, options(DEADLINE)).await.expect("answered");
+    let last = take(h, 0).await.last;
+    assert_eq!(last, fenced.last, "an owner that was replaced disowns nothing");
+    let hold = take(h, 0).await;
+    H::D::disown(h.store(), &hold, options(DEADLINE)).await.expect("answered");
+    let hold = take(h, 0).await;
+    let known = record(8);
+    assert_eq!((hold.next_offset, hold.last.map(|last| last.offset)), (9, Some(8)));
+    assert_ne!(hold.last.map(|last| last.checksum), Some(known.checksum));
+}
+
 pub(super) async fn a_stream_remembers_how_many_partitions_there_were_first<H: Harness>(h: &H) {
     let stream = async |group, topic, partitions| {
         H::D::stream(h.store(), group, topic, partitions, options(DEADLINE)).await.expect("answered")

@@ -108,6 +108,10 @@ impl Dialect for MySql {
         take::take(store, key, stream, start, cluster, options).await
     }
 
+    async fn disown(store: &Store<Self>, hold: &Hold<RowId>, _options: StoreOptions) -> sqlx::Result<()> {
+        take::disown(store, hold.token).await
+    }
+
     async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
     }

@@ -207,6 +207,15 @@ fn change(row: &MySqlRow) -> sqlx::Result<(i64, Option<i64>)> {
     Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?))
 }
 
+/// Turns the remembered checksum over: no record has it, and nothing else of the row is lost.
+pub(super) async fn disown(store: &Store<MySql>, token: Uuid) -> sqlx::Result<()> {
+    let sql = format!(
+        "update {}eos_position set last_checksum = 4294967295 - last_checksum where owner = ?",
+        store.schema
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(token).execute(&store.pool).await.map(drop)
+}
+
 /// Tokens are random and a row's own, so they find it without its key.
 pub(super) async fn standings(
     store: &Store<MySql>,

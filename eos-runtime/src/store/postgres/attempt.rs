@@ -58,8 +58,7 @@ pub(super) async fn begin(
     let mut sql = String::with_capacity(256);
     write_begin(&mut sql, schema, options, hold, claim);
     let row = message(tx, sql).await.map_err(|(_, error)| error)?;
-    tx.watch();
-    claim_answer(&hold.locator, row)
+    claim_answer(tx, &hold.locator, row)
 }
 
 pub(super) async fn commit(tx: &mut Tx<Postgres>, proof: &Xid) -> Result<(), EndError> {
@@ -84,10 +83,7 @@ pub(super) async fn commit_and_begin(
     sql.push(';');
     write_begin(&mut sql, schema, options, hold, claim);
     match message(tx, sql).await {
-        Ok(row) => {
-            tx.watch();
-            claim_answer(&hold.locator, row).map_err(ChainError::Next)
-        }
+        Ok(row) => claim_answer(tx, &hold.locator, row).map_err(ChainError::Next),
         Err((results, error)) if results <= proofs => {
             Err(ChainError::End(end_error(results < proofs, error)))
         }
@@ -112,18 +108,18 @@ pub(super) async fn abandon(store: &Store<Postgres>, tx: Tx<Postgres>) {
 /// The proof of life, and COMMIT; says how many results there are before COMMIT's. The proof fails with 25P02 where
 /// the transaction is aborted and with 2201G where it is not the claim's. Where neither can be, because all that was said
 /// in it is known, it is left out: it costs the server as much as a third of an insert.
+#[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
 fn write_commit(sql: &mut String, tx: &Tx<Postgres>, proof: &Xid) -> usize {
-    if tx.is_untouched() {
+    if tx.untouched() == Some(proof.0) {
         sql.push_str("commit");
         return 0;
     }
-    sql.push_str("execute eos_alive('");
-    sql.push_str(&proof.0);
-    sql.push_str("'); commit");
+    write!(sql, "execute eos_alive('{}'); commit", proof.0).expect("to a String");
     1
 }
 
-/// A BEGIN without a level takes the session's, which `open` sets to the weakest that PostgreSQL has. Every value is a
+/// A BEGIN without a level takes the session's, which `open` sets to the weakest that PostgreSQL has; a handler that sets
+/// another gets a stronger one. Every value is a
 /// quoted literal: the server reads it by its type at once, where it would first make an `int4` or a `numeric` of a
 /// bare number and then convert that.
 #[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
@@ -181,15 +177,22 @@ async fn message(
 }
 
 /// The claim's row: the new ctid, whether the inbox took the id, the transaction. No row: the position is not ours.
-fn claim_answer(before: &Ctid, row: Option<sqlx::postgres::PgRow>) -> sqlx::Result<Answer<Postgres>> {
+fn claim_answer(
+    tx: &mut Tx<Postgres>,
+    before: &Ctid,
+    row: Option<sqlx::postgres::PgRow>,
+) -> sqlx::Result<Answer<Postgres>> {
     // BEGIN has no row and a commit's proof has one column: only the claim's has three.
     let Some(row) = row.filter(|row| row.len() == 3) else {
-        return Ok(Answer { position: None, inbox_fresh: false, proof: Xid(String::new()) });
+        return Ok(Answer { position: None, inbox_fresh: false, proof: Xid(0) });
     };
+    let transaction: &str = row.try_get_unchecked(2)?;
+    let transaction = transaction.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    tx.watch(transaction);
     Ok(Answer {
         position: Some(before.moved_to(Ctid::parse(row.try_get_unchecked(0)?)?)),
         inbox_fresh: row.try_get_unchecked::<&str, _>(1)? == "t",
-        proof: Xid(row.try_get_unchecked::<String, _>(2)?),
+        proof: Xid(transaction),
     })
 }
 

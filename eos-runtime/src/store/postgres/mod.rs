@@ -29,9 +29,9 @@ pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::MIGRATIONS;
 
-/// The transaction id that the claim ran in, as digits.
-#[derive(Debug)]
-pub(crate) struct Xid(String);
+/// The transaction id that the claim ran in; 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Xid(u64);
 
 impl Dialect for Postgres {
     type Locator = Ctid;
@@ -105,6 +105,10 @@ impl Dialect for Postgres {
         options: StoreOptions,
     ) -> sqlx::Result<Hold<Ctid>> {
         take::take(store, key, stream, start, cluster, options).await
+    }
+
+    async fn disown(store: &Store<Self>, hold: &Hold<Ctid>, _options: StoreOptions) -> sqlx::Result<()> {
+        take::disown(store, hold.token).await
     }
 
     async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {

@@ -145,6 +145,15 @@ async fn end_holders(store: &Store<Postgres>, waiting: i32, key: &PartitionKey) 
     }
 }
 
+/// Turns the remembered checksum over: no record has it, and nothing else of the row is lost.
+pub(super) async fn disown(store: &Store<Postgres>, token: Uuid) -> sqlx::Result<()> {
+    let sql = format!(
+        "update {}eos_position set last_checksum = 4294967295 - last_checksum where owner = $1",
+        store.schema
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(token).execute(&store.pool).await.map(drop)
+}
+
 pub(super) async fn standings(
     store: &Store<Postgres>,
     holds: &[(PartitionKey, Uuid)],

@@ -110,6 +110,10 @@ impl Dialect for Sqlite {
         take::take(store, key, stream, start, cluster, options).await
     }
 
+    async fn disown(store: &Store<Self>, hold: &Hold<RowId>, options: StoreOptions) -> sqlx::Result<()> {
+        take::disown(store, hold.token, options).await
+    }
+
     async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
     }

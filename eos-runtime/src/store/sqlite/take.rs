@@ -3,6 +3,8 @@
 //! A take is a write, so it waits for whatever attempt is in flight in this file and reads the position which that
 //! attempt committed.
 
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 use uuid::Uuid;
 
@@ -81,14 +83,32 @@ pub(super) async fn stream(
         if let Some((id, first_partitions)) = query.fetch_optional(&store.pool).await? {
             return Ok(Stream { id, first_partitions });
         }
-        let mut tx = attempt::open(store.pool.acquire().await?).await?;
-        let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
         let query = sqlx::query(AssertSqlSafe(make.clone())).bind(group).bind(topic).bind(partitions);
-        query.execute(&mut *tx).await?;
-        super::statements(&mut tx, "commit".to_owned()).await.map_err(|(_, error)| error)?;
-        drop(turn);
-        attempt::close(tx).await?;
+        write(store, options, query).await?;
     }
+}
+
+/// Turns the remembered checksum over: no record has it, and nothing else of the row is lost.
+pub(super) async fn disown(store: &Store<Sqlite>, token: Uuid, options: StoreOptions) -> sqlx::Result<()> {
+    let sql = format!(
+        "update {}eos_position set last_checksum = 4294967295 - last_checksum where owner = $1",
+        store.schema
+    );
+    write(store, options, sqlx::query(AssertSqlSafe(sql)).bind(token)).await
+}
+
+/// Runs one statement that writes, when it is its turn.
+async fn write(
+    store: &Store<Sqlite>,
+    options: StoreOptions,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> sqlx::Result<()> {
+    let mut tx = attempt::open(store.pool.acquire().await?).await?;
+    let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
+    query.execute(&mut *tx).await?;
+    super::statements(&mut tx, "commit".to_owned()).await.map_err(|(_, error)| error)?;
+    drop(turn);
+    attempt::close(tx).await
 }
 
 /// Tokens are random and a row's own, so they find it without its key.
