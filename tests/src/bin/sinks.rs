@@ -86,6 +86,7 @@ async fn keeper(
 #[kafka_listener(topic = "${app.topic}")]
 async fn plain(_record: &Record, meta: RecordMeta) -> HandlerResult {
     begins(&meta);
+    tokio::task::yield_now().await;
     ends(&meta);
     Ok(())
 }
