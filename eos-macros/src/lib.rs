@@ -4,6 +4,7 @@
 //! Nothing here knows Kafka or SQL; what a type can decide is decided by a trait of `eos-runtime`.
 
 mod listener;
+mod shared;
 
 use proc_macro::TokenStream;
 

@@ -3,12 +3,12 @@
 //! Names of ours are spanned at the macro (`mixed_site`), so that they cannot meet the user's; each of the user's
 //! types keeps its own span, so that rustc points at it when a bound does not hold.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
-use syn::spanned::Spanned;
 use syn::{Ident, LitStr};
 
 use super::model::{Dedupe, Id, Isolation, Listener, Mode, Parameter};
+use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
 pub(crate) fn registration(listener: &Listener) -> TokenStream {
@@ -138,20 +138,6 @@ fn option(text: Option<&LitStr>) -> TokenStream {
         Some(text) => quote_spanned!(ours()=> ::core::option::Option::Some(#text)),
         None => quote_spanned!(ours()=> ::core::option::Option::None),
     }
-}
-
-/// Everything that generated code may name.
-fn eos() -> TokenStream {
-    quote_spanned!(ours()=> ::eos_runtime::__private)
-}
-
-/// Where the user's words are, with names that stay ours.
-fn at(words: &impl Spanned) -> Span {
-    words.span().resolved_at(ours())
-}
-
-fn ours() -> Span {
-    Span::mixed_site()
 }
 
 #[cfg(test)]

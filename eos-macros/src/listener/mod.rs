@@ -5,13 +5,13 @@
 
 mod args;
 mod expand;
-mod mistakes;
 mod model;
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use mistakes::Mistakes;
+use crate::shared::arguments;
+use crate::shared::mistakes::Mistakes;
 
 /// The attribute, on tokens that tests can make.
 pub(crate) fn attribute(arguments: TokenStream, item: &TokenStream) -> TokenStream {
@@ -24,7 +24,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: &TokenStream) -> TokenStre
 
 fn listener(arguments: TokenStream, item: TokenStream) -> syn::Result<model::Listener> {
     let mut mistakes = Mistakes::default();
-    let arguments = args::arguments(arguments, &mut mistakes);
+    let arguments = arguments::arguments(arguments, &mut mistakes);
     let function = args::function(item, &mut mistakes);
     let listener = model::Listener::read(&arguments, function.as_ref(), &mut mistakes);
     mistakes.or(listener)

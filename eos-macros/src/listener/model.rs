@@ -1,6 +1,6 @@
 //! What it means: a listener with every question answered, or all the mistakes that stand in its way.
 //!
-//! `words` reads the attribute's arguments, `values` what stands behind their `=` and `text` what is inside quotes;
+//! `words` reads the attribute's arguments, `values` and `text` what stands behind their `=` and inside quotes;
 //! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
 //! a parameter.
 
@@ -12,8 +12,8 @@ mod words;
 use proc_macro2::{Ident, Span};
 use syn::{LitStr, Signature, Type};
 
-use super::args::Argument;
-use super::mistakes::Mistakes;
+use crate::shared::arguments::Argument;
+use crate::shared::mistakes::Mistakes;
 
 /// One listener, ready to be printed.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use quote::ToTokens;
 use syn::{FnArg, PatType, ReturnType, Safety, Signature, Type, TypeReference};
 
 use super::Parameter;
-use crate::listener::mistakes::Mistakes;
+use crate::shared::mistakes::Mistakes;
 
 /// A function's shape.
 #[derive(Debug)]

@@ -1,13 +1,14 @@
-//! What stands behind an argument's `=`: read as the kind that the argument takes, or told what it takes.
+//! What stands behind the `=` of a listener's arguments: read as the kind that the argument takes, or told what it takes.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
 use syn::{Expr, Lit, LitStr};
 
-use super::text;
-use crate::listener::args::{self, Argument, Value};
-use crate::listener::mistakes::Mistakes;
+use super::text::milliseconds;
+use crate::shared::arguments::{self, Argument, Value};
+use crate::shared::mistakes::Mistakes;
+use crate::shared::text;
+use crate::shared::values::{checked, string, wrong_kind};
 
 /// `topic = "…"` or `topics = […]`.
 pub(super) fn topics(argument: &Argument, mistakes: &mut Mistakes) -> Vec<LitStr> {
@@ -27,7 +28,7 @@ pub(super) fn topics(argument: &Argument, mistakes: &mut Mistakes) -> Vec<LitStr
     }
     let mut topics: Vec<LitStr> = Vec::new();
     for element in &list.elems {
-        let Some(Lit::Str(topic)) = args::literal(element) else {
+        let Some(Lit::Str(topic)) = arguments::literal(element) else {
             mistakes.at(element, "`topics` takes strings: `topics = [\"event.order\", \"event.payment\"]`");
             continue;
         };
@@ -47,7 +48,7 @@ pub(super) fn deadline(argument: &Argument, mistakes: &mut Mistakes) -> Option<u
         wrong_kind(argument, "a duration in quotes: `deadline = \"30s\"`", mistakes);
         return None;
     };
-    checked(text, text::milliseconds, mistakes)
+    checked(text, milliseconds, mistakes)
 }
 
 /// A number from 1.
@@ -84,36 +85,4 @@ pub(super) fn choice<T: Copy>(
         mistakes.at(given, format!("unknown {name} `{}`; {meant}", given.value()));
     }
     chosen
-}
-
-/// A string that passes a check.
-pub(super) fn string(
-    argument: &Argument,
-    example: &str,
-    check: impl FnOnce(&str) -> Result<(), String>,
-    mistakes: &mut Mistakes,
-) -> Option<LitStr> {
-    let Some(Lit::Str(text)) = argument.value.literal() else {
-        wrong_kind(argument, &format!("a string in quotes: `{} = {example:?}`", argument.word()), mistakes);
-        return None;
-    };
-    checked(text, check, mistakes).map(|()| text.clone())
-}
-
-fn checked<T, M: Display>(
-    text: &LitStr,
-    check: impl FnOnce(&str) -> Result<T, M>,
-    mistakes: &mut Mistakes,
-) -> Option<T> {
-    check(&text.value()).map_err(|why| mistakes.at(text, why)).ok()
-}
-
-fn wrong_kind(argument: &Argument, takes: &str, mistakes: &mut Mistakes) {
-    let message = format!("`{}` takes {takes}", argument.word());
-    match &argument.value {
-        Value::Absent => mistakes.at(&argument.name, message),
-        Value::Given(value) => mistakes.at(value, message),
-        Value::Inside(tokens) if tokens.is_empty() => mistakes.at(&argument.name, message),
-        Value::Inside(tokens) => mistakes.at(tokens, message),
-    }
 }

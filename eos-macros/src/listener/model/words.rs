@@ -3,10 +3,13 @@
 use proc_macro2::Ident;
 use syn::LitStr;
 
-use super::values::{choice, concurrency, deadline, string, topics};
-use super::{Dedupe, Isolation, attribute, text};
-use crate::listener::args::{self, Argument, Value};
-use crate::listener::mistakes::Mistakes;
+use super::text::group;
+use super::values::{choice, concurrency, deadline, topics};
+use super::{Dedupe, Isolation, attribute};
+use crate::shared::arguments::{self, Argument, Value};
+use crate::shared::mistakes::Mistakes;
+use crate::shared::text;
+use crate::shared::values::{once_each, string};
 
 const KNOWN: [&str; 7] = ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional"];
 const INSIDE: [&str; 3] = ["isolation", "dedupe", "database"];
@@ -73,7 +76,7 @@ impl Words {
                     words.topics = topics(argument, mistakes);
                     topics_from = Some(word);
                 }
-                "group" => words.group = string(argument, "billing", text::group, mistakes),
+                "group" => words.group = string(argument, "billing", group, mistakes),
                 "id" => words.id = string(argument, "billing.on_order", text::name, mistakes),
                 "deadline" => words.deadline_ms = deadline(argument, mistakes).unwrap_or(words.deadline_ms),
                 "concurrency" => words.concurrency = concurrency(argument, mistakes).unwrap_or(1),
@@ -103,7 +106,7 @@ impl Transactional {
         };
         let inside = match &argument.value {
             Value::Absent => Vec::new(),
-            Value::Inside(tokens) => args::arguments(tokens.clone(), mistakes),
+            Value::Inside(tokens) => arguments::arguments(tokens.clone(), mistakes),
             Value::Given(value) => {
                 mistakes.at(
                     value,
@@ -133,20 +136,6 @@ const ISOLATION: [(&str, Isolation); 3] = [
 ];
 
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
-
-/// The arguments, without those that were given before.
-fn once_each<'a>(arguments: &'a [Argument], mistakes: &mut Mistakes) -> Vec<&'a Argument> {
-    let mut once: Vec<&Argument> = Vec::new();
-    for argument in arguments {
-        let word = argument.word();
-        if once.iter().any(|earlier| earlier.word() == word) {
-            mistakes.at(&argument.name, format!("`{word}` is given twice; keep one"));
-        } else {
-            once.push(argument);
-        }
-    }
-    once
-}
 
 /// Says what is wrong with a word that is not of this place, and returns the one that was probably meant.
 fn unknown<'a>(

@@ -36,7 +36,7 @@ impl Mistakes {
             (None, Some(value)) => Ok(value),
             (Some(mistakes), _) => Err(mistakes),
             (None, None) => {
-                Err(syn::Error::new(Span::call_site(), "this listener could not be read; please report it"))
+                Err(syn::Error::new(Span::call_site(), "these words could not be read; please report it"))
             }
         }
     }
