@@ -3,6 +3,7 @@
 //! Each attribute is a room of three: `args` says what was typed, `model` what it means, `expand` prints the model.
 //! Nothing here knows Kafka or SQL; what a type can decide is decided by a trait of `eos-runtime`.
 
+mod event;
 mod listener;
 mod shared;
 
@@ -100,4 +101,10 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn kafka_listener(arguments: TokenStream, item: TokenStream) -> TokenStream {
     listener::attribute(arguments.into(), &item.into()).into()
+}
+
+/// Event.
+#[proc_macro_derive(Event, attributes(event))]
+pub fn event(item: TokenStream) -> TokenStream {
+    event::derive(item.into()).into()
 }

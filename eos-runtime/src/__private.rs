@@ -2,11 +2,15 @@
 
 pub use inventory::submit;
 
-pub use crate::error::HandlerError;
-pub use crate::extract::{Delivery, FromRecord, Needs, RefFromRecord};
+pub use crate::error::{BoxError, HandlerError};
+pub use crate::event::{Event, EventValue, from_json, headers, to_json};
+pub use crate::extract::event::{event, topic_of_the_event};
+pub use crate::extract::{Delivery, FromRecord, FromRecordOptional, Needs, RefFromRecord, Rejection};
 pub use crate::listener::outcome::{IntoOutcome, Reply};
 pub use crate::listener::spec::{
     Body, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, PlainHandler, TransactionParam,
     Transactional, TxHandler,
 };
+pub use crate::record::Headers;
+pub use bytes::Bytes;
 pub use std::time::Duration;

@@ -6,6 +6,7 @@ extern crate self as eos_runtime;
 mod app;
 mod consumer;
 mod error;
+mod event;
 mod extract;
 mod fault;
 mod kafka;
@@ -20,8 +21,9 @@ pub mod __private;
 pub mod testing;
 
 pub use app::{App, DatabasePool, app, run};
-pub use eos_macros::kafka_listener;
+pub use eos_macros::{Event, kafka_listener};
 pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, Verdict};
+pub use event::{Event, EventValue};
 pub use extract::{
     Delivery, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs, RecordMeta, RefFromRecord,
     Rejection, State,
@@ -46,7 +48,8 @@ pub mod prelude {
     #[cfg(feature = "sqlite")]
     pub use crate::SqliteTx;
     pub use crate::{
-        HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State, kafka_listener,
+        Event, HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State,
+        kafka_listener,
     };
     pub use serde::{Deserialize, Serialize};
     pub use uuid::Uuid;

@@ -370,6 +370,20 @@ impl Headers {
     }
 }
 
+impl<N: Into<Bytes>, V: Into<Bytes>> FromIterator<(N, V)> for Headers {
+    /// In this order, as they are.
+    ///
+    /// ```
+    /// let headers: eos_runtime::Headers = [("tenant", "acme"), ("source", "shop")].into_iter().collect();
+    /// assert_eq!(headers.get_str("source"), Some("shop"));
+    /// ```
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        Headers {
+            entries: headers.into_iter().map(|(name, value)| (name.into(), Some(value.into()))).collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

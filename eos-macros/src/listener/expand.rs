@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::{Ident, LitStr};
 
-use super::model::{Dedupe, Id, Isolation, Listener, Mode, Parameter};
+use super::model::{Dedupe, Id, Isolation, Listener, Mode, Parameter, Topics};
 use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
@@ -23,7 +23,7 @@ pub(crate) fn registration(listener: &Listener) -> TokenStream {
 fn record(listener: &Listener) -> TokenStream {
     let eos = eos();
     let id = id(&listener.id, &listener.function);
-    let topics = &listener.topics;
+    let topics = topics(listener);
     let group = option(listener.group.as_ref());
     let deadline = listener.deadline_ms;
     let concurrency = listener.concurrency;
@@ -35,7 +35,7 @@ fn record(listener: &Listener) -> TokenStream {
             id: #id,
             file: ::core::file!(),
             line: ::core::line!(),
-            topics: &[#(#topics),*],
+            topics: &[#topics],
             group: #group,
             deadline: #eos::Duration::from_millis(#deadline),
             concurrency: #concurrency,
@@ -52,6 +52,23 @@ fn id(id: &Id, function: &Ident) -> TokenStream {
         Id::Path => {
             let name = format!("::{}", syn::ext::IdentExt::unraw(function));
             quote_spanned!(ours()=> ::core::concat!(::core::module_path!(), #name))
+        }
+    }
+}
+
+/// The topics' list, without its brackets.
+fn topics(listener: &Listener) -> TokenStream {
+    let eos = eos();
+    match &listener.topics {
+        Topics::Given(topics) => quote_spanned!(ours()=> #(#topics),*),
+        Topics::OfTheEvent => {
+            let parameters = listener.parameters.iter().filter_map(|parameter| match parameter {
+                Parameter::Value(ty) => {
+                    Some(quote_spanned!(at(ty)=> <#ty as #eos::FromRecord>::DEFAULT_TOPIC))
+                }
+                Parameter::Transaction | Parameter::Reference(_) => None,
+            });
+            quote_spanned!(ours()=> #eos::topic_of_the_event(&[#(#parameters),*]))
         }
     }
 }

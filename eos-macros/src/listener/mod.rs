@@ -10,7 +10,7 @@ mod model;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::shared::arguments;
+use crate::shared::arguments::each;
 use crate::shared::mistakes::Mistakes;
 
 /// The attribute, on tokens that tests can make.
@@ -24,7 +24,7 @@ pub(crate) fn attribute(arguments: TokenStream, item: &TokenStream) -> TokenStre
 
 fn listener(arguments: TokenStream, item: TokenStream) -> syn::Result<model::Listener> {
     let mut mistakes = Mistakes::default();
-    let arguments = arguments::arguments(arguments, &mut mistakes);
+    let arguments = each(arguments, &mut mistakes);
     let function = args::function(item, &mut mistakes);
     let listener = model::Listener::read(&arguments, function.as_ref(), &mut mistakes);
     mistakes.or(listener)

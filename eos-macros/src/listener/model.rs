@@ -2,7 +2,7 @@
 //!
 //! `words` reads the attribute's arguments, `values` and `text` what stands behind their `=` and inside quotes;
 //! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
-//! a parameter.
+//! a parameter, and a listener without a topic takes an event.
 
 mod signature;
 mod text;
@@ -20,7 +20,7 @@ use crate::shared::mistakes::Mistakes;
 pub(crate) struct Listener {
     pub(crate) function: Ident,
     pub(crate) id: Id,
-    pub(crate) topics: Vec<LitStr>,
+    pub(crate) topics: Topics,
     pub(crate) group: Option<LitStr>,
     pub(crate) deadline_ms: u64,
     pub(crate) concurrency: u16,
@@ -36,6 +36,15 @@ pub(crate) enum Id {
     Path,
     /// `id = "…"`.
     Given(LitStr),
+}
+
+/// Where its records come from.
+#[derive(Debug)]
+pub(crate) enum Topics {
+    /// `topic = "…"` or `topics = […]`.
+    Given(Vec<LitStr>),
+    /// Nothing was said: that of the parameter that is an event. Which one it is, is for a trait to say.
+    OfTheEvent,
 }
 
 /// What is promised.
@@ -88,6 +97,12 @@ impl Listener {
     ) -> Option<Self> {
         let words = words::Words::read(arguments, mistakes);
         let shape = signature::Shape::read(function?, mistakes);
+        if matches!(words.topics, Topics::OfTheEvent) && !shape.takes_a_value() {
+            mistakes.at_span(
+                attribute(),
+                "which topic? write `#[kafka_listener(topic = \"…\")]`, or take an event, which has its own",
+            );
+        }
         let mode = mode(words.transactional, shape.transaction, mistakes);
         Some(Listener {
             function: shape.name,

@@ -52,8 +52,8 @@ pub(crate) fn literal(expression: &Expr) -> Option<&Lit> {
     if let Expr::Lit(literal) = expression { Some(&literal.lit) } else { None }
 }
 
-/// The arguments between the attribute's parentheses, or `transactional`'s.
-pub(crate) fn arguments(tokens: TokenStream, mistakes: &mut Mistakes) -> Vec<Argument> {
+/// What stands between the commas of an attribute, or of an argument's parentheses; what does not parse is told.
+pub(crate) fn each<T: Parse>(tokens: TokenStream, mistakes: &mut Mistakes) -> Vec<T> {
     let mut arguments = Vec::new();
     let mut one = TokenStream::new();
     for token in tokens {

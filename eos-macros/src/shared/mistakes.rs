@@ -20,6 +20,11 @@ impl Mistakes {
         self.add(syn::Error::new(span, message));
     }
 
+    /// How many there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
     /// Whether all is well so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()

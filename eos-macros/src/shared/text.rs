@@ -43,6 +43,11 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("a name cannot be empty; leave it out for the default".to_owned());
     }
+    no_placeholders(text)
+}
+
+/// A text where placeholders are not replaced.
+pub(crate) fn no_placeholders(text: &str) -> Result<(), String> {
     if text.contains("${") {
         return Err("placeholders are read in topics and in `group` only".to_owned());
     }
@@ -61,10 +66,19 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// "`a`, `b` or `c`".
 pub(crate) fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "or")
+}
+
+/// "`a`, `b` and `c`".
+pub(crate) fn all_of<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    listed(words, "and")
+}
+
+fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last_joined_by: &str) -> String {
     let mut words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.pop() {
         Some(last) if words.is_empty() => last,
-        Some(last) => format!("{} or {last}", words.join(", ")),
+        Some(last) => format!("{} {last_joined_by} {last}", words.join(", ")),
         None => String::new(),
     }
 }

@@ -6,6 +6,7 @@ use syn::{Lit, LitStr};
 
 use super::arguments::{Argument, Value};
 use super::mistakes::Mistakes;
+use super::text;
 
 /// The arguments, without those that were given before.
 pub(crate) fn once_each<'a>(arguments: &'a [Argument], mistakes: &mut Mistakes) -> Vec<&'a Argument> {
@@ -19,6 +20,25 @@ pub(crate) fn once_each<'a>(arguments: &'a [Argument], mistakes: &mut Mistakes) 
         }
     }
     once
+}
+
+/// Says that a word is not known, and returns the one that was probably meant.
+pub(crate) fn unknown<'a>(
+    argument: &Argument,
+    known: &[&'a str],
+    place: &str,
+    mistakes: &mut Mistakes,
+) -> Option<&'a str> {
+    let word = argument.word();
+    let nearest = text::nearest(&word, known.iter().copied());
+    let message = match nearest {
+        Some(nearest) => format!("unknown argument `{word}`; did you mean `{nearest}`?"),
+        None => {
+            format!("unknown argument `{word}`; {place} takes {}", text::one_of(known.iter().copied()))
+        }
+    };
+    mistakes.at(&argument.name, message);
+    nearest
 }
 
 /// A string that passes a check.

@@ -64,9 +64,9 @@ where
 
 #[derive(Debug, thiserror::Error)]
 #[error("the {what} does not parse as {as_what}")]
-struct DoesNotParse {
-    what: &'static str,
-    as_what: &'static str,
+pub(super) struct DoesNotParse {
+    pub(super) what: &'static str,
+    pub(super) as_what: &'static str,
     #[source]
-    error: BoxError,
+    pub(super) error: BoxError,
 }

@@ -5,6 +5,7 @@
 //! start-up error and not the first record's.
 
 mod data;
+pub(crate) mod event;
 mod meta;
 mod state;
 
@@ -68,11 +69,16 @@ impl<'a> Delivery<'a> {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken out of a record",
-    label = "a listener's parameter is `Json<T>`, `Key<T>`, `Headers`, `MessageId`, `RecordMeta`, `State<S>`, `&Record`, \
-             an `Option` of one that can be absent, or `&mut` a transaction",
-    note = "implement `eos_runtime::FromRecord` for it to make it one"
+    label = "a listener's parameter is an event, `Json<T>`, `Key<T>`, `Headers`, `MessageId`, `RecordMeta`, `State<S>`, \
+             `&Record`, an `Option` of one that can be absent, or `&mut` a transaction",
+    note = "take a payload as `Json<T>`, or derive `Event` for its type; implement `eos_runtime::FromRecord` to take \
+            something else out of a record"
 )]
 pub trait FromRecord: Sized + Send {
+    /// The topic of a listener that takes this and says none: an [`Event`](crate::Event)'s own. A type that wraps
+    /// another may hand on the other's.
+    const DEFAULT_TOPIC: Option<&'static str> = None;
+
     /// What the application must have for this extractor to work.
     fn needs(needs: &mut Needs) {
         let _ = needs;
@@ -90,7 +96,7 @@ pub trait FromRecord: Sized + Send {
 /// key, or one without an id; what is there but does not parse is still a [`Rejection`].
 #[diagnostic::on_unimplemented(
     message = "`Option<{Self}>` cannot be taken out of a record",
-    label = "`Option` is for what can be absent: `Json<T>`, `Key<T>`, `MessageId`; take anything else without it",
+    label = "`Option` is for what can be absent: an event, `Json<T>`, `Key<T>`, `MessageId`; take anything else without it",
     note = "implement `eos_runtime::FromRecordOptional` for a type of your own that can be absent"
 )]
 pub trait FromRecordOptional: FromRecord {
@@ -102,6 +108,8 @@ pub trait FromRecordOptional: FromRecord {
 }
 
 impl<T: FromRecordOptional> FromRecord for Option<T> {
+    const DEFAULT_TOPIC: Option<&'static str> = T::DEFAULT_TOPIC;
+
     fn needs(needs: &mut Needs) {
         T::needs(needs);
     }

@@ -50,6 +50,11 @@ impl Shape {
         shape
     }
 
+    /// Whether there is a parameter that could be an event.
+    pub(super) fn takes_a_value(&self) -> bool {
+        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Value(_)))
+    }
+
     fn parameter(&mut self, parameter: &PatType, mistakes: &mut Mistakes) {
         for attribute in parameter.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")) {
             mistakes

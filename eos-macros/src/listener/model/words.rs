@@ -5,11 +5,11 @@ use syn::LitStr;
 
 use super::text::group;
 use super::values::{choice, concurrency, deadline, topics};
-use super::{Dedupe, Isolation, attribute};
-use crate::shared::arguments::{self, Argument, Value};
+use super::{Dedupe, Isolation, Topics};
+use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
-use crate::shared::values::{once_each, string};
+use crate::shared::values::{once_each, string, unknown};
 
 const KNOWN: [&str; 7] = ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional"];
 const INSIDE: [&str; 3] = ["isolation", "dedupe", "database"];
@@ -33,7 +33,7 @@ const LATER: [&str; 13] = [
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
 pub(super) struct Words {
-    pub(super) topics: Vec<LitStr>,
+    pub(super) topics: Topics,
     pub(super) group: Option<LitStr>,
     pub(super) id: Option<LitStr>,
     pub(super) deadline_ms: u64,
@@ -54,7 +54,7 @@ impl Words {
     pub(super) fn read(arguments: &[Argument], mistakes: &mut Mistakes) -> Self {
         let all_understood = mistakes.is_empty();
         let mut words = Words {
-            topics: Vec::new(),
+            topics: Topics::OfTheEvent,
             group: None,
             id: None,
             deadline_ms: 30_000,
@@ -73,7 +73,7 @@ impl Words {
                         );
                         continue;
                     }
-                    words.topics = topics(argument, mistakes);
+                    words.topics = Topics::Given(topics(argument, mistakes));
                     topics_from = Some(word);
                 }
                 "group" => words.group = string(argument, "billing", group, mistakes),
@@ -82,14 +82,15 @@ impl Words {
                 "concurrency" => words.concurrency = concurrency(argument, mistakes).unwrap_or(1),
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
                 _ => {
-                    let meant = unknown(argument, &KNOWN, "a listener", mistakes);
+                    let meant = misplaced(argument, &KNOWN, "a listener", mistakes);
                     topics_from =
                         topics_from.or(meant.filter(|meant| meant.starts_with("topic")).map(str::to_owned));
                 }
             }
         }
-        if topics_from.is_none() && all_understood {
-            mistakes.at_span(attribute(), "which topic? write `#[kafka_listener(topic = \"…\")]`");
+        let told_already = topics_from.is_some() || !all_understood;
+        if told_already && matches!(words.topics, Topics::OfTheEvent) {
+            words.topics = Topics::Given(Vec::new());
         }
         words
     }
@@ -106,7 +107,7 @@ impl Transactional {
         };
         let inside = match &argument.value {
             Value::Absent => Vec::new(),
-            Value::Inside(tokens) => arguments::arguments(tokens.clone(), mistakes),
+            Value::Inside(tokens) => each(tokens.clone(), mistakes),
             Value::Given(value) => {
                 mistakes.at(
                     value,
@@ -121,7 +122,7 @@ impl Transactional {
                 "dedupe" => read.dedupe = choice(argument, &DEDUPE, mistakes).unwrap_or_default(),
                 "database" => read.database = string(argument, "orders", text::name, mistakes),
                 _ => {
-                    unknown(argument, &INSIDE, "`transactional(…)`", mistakes);
+                    misplaced(argument, &INSIDE, "`transactional(…)`", mistakes);
                 }
             }
         }
@@ -138,25 +139,22 @@ const ISOLATION: [(&str, Isolation); 3] = [
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
 
 /// Says what is wrong with a word that is not of this place, and returns the one that was probably meant.
-fn unknown<'a>(
+fn misplaced<'a>(
     argument: &Argument,
     known: &[&'a str],
     place: &str,
     mistakes: &mut Mistakes,
 ) -> Option<&'a str> {
     let word = argument.word();
-    let nearest = text::nearest(&word, known.iter().copied());
     let message = if LATER.contains(&word.as_str()) {
         format!("`{word}` is not available yet; it comes with a later version of eos")
     } else if INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the transaction; write `transactional({word} = \"…\")`")
     } else if KNOWN.contains(&word.as_str()) {
         format!("`{word}` belongs to the listener; write it beside `transactional`, not inside")
-    } else if let Some(nearest) = nearest {
-        format!("unknown argument `{word}`; did you mean `{nearest}`?")
     } else {
-        format!("unknown argument `{word}`; {place} takes {}", text::one_of(known.iter().copied()))
+        return unknown(argument, known, place, mistakes);
     };
     mistakes.at(&argument.name, message);
-    nearest
+    text::nearest(&word, known.iter().copied())
 }

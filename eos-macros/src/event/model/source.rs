@@ -1,0 +1,108 @@
+//! What a key or a header is made of: a field, a field of a field, or any expression over `self`.
+//!
+//! A word, or words with dots between, is a path of fields, and the first must be one of the struct's. All else is an
+//! expression, which reaches fields through `self.` as in a method.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+use syn::{Data, DeriveInput, Expr, Lit, Member};
+
+use crate::shared::mistakes::Mistakes;
+use crate::shared::text;
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// `self.` and these, with dots between.
+    Fields(Vec<Member>),
+    Expression(Expr),
+}
+
+/// What the struct is called, and its fields that have names.
+#[derive(Debug)]
+pub(super) struct Fields {
+    owner: String,
+    names: Vec<String>,
+}
+
+impl Source {
+    /// `what` is made of this expression.
+    pub(super) fn read(
+        expression: &Expr,
+        what: &str,
+        fields: &Fields,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        if let Expr::Lit(literal) = expression
+            && let Lit::Str(fixed) = &literal.lit
+            && let Err(why) = text::no_placeholders(&fixed.value())
+        {
+            mistakes.at(fixed, why);
+            return None;
+        }
+        let Some(path) = path(expression) else { return Some(Source::Expression(expression.clone())) };
+        if let [Member::Named(first), ..] = path.as_slice()
+            && !fields.has(first)
+        {
+            mistakes.at(first, fields.no_such(first, what));
+            return None;
+        }
+        Some(Source::Fields(path))
+    }
+}
+
+impl Fields {
+    pub(super) fn of(item: &DeriveInput) -> Self {
+        let names = match &item.data {
+            Data::Struct(data) => {
+                data.fields.iter().filter_map(|field| field.ident.as_ref()).map(name).collect()
+            }
+            Data::Enum(_) | Data::Union(_) => Vec::new(),
+        };
+        Fields { owner: name(&item.ident), names }
+    }
+
+    /// The first field's name, for examples.
+    pub(super) fn first(&self) -> Option<String> {
+        self.names.first().cloned()
+    }
+
+    fn has(&self, word: &Ident) -> bool {
+        self.names.contains(&name(word))
+    }
+
+    fn no_such(&self, word: &Ident, what: &str) -> String {
+        let (word, owner) = (name(word), &self.owner);
+        let known = || self.names.iter().map(String::as_str);
+        let meant = if let Some(near) = text::nearest(&word, known()) {
+            format!("did you mean `{near}`?")
+        } else if self.names.is_empty() {
+            format!("it has none with a name; {what} can be an expression, such as `self.0`")
+        } else {
+            format!("it has {}; an expression begins with `self.` or a path", text::all_of(known()))
+        };
+        format!("`{word}` is not a field of `{owner}`; {meant}")
+    }
+}
+
+/// The members of `a.b.c`; nothing where it is another kind of expression, or begins with `self`.
+fn path(expression: &Expr) -> Option<Vec<Member>> {
+    match expression {
+        Expr::Group(group) => path(&group.expr),
+        Expr::Path(word) if word.attrs.is_empty() => {
+            let word =
+                word.path.get_ident().filter(|word| !matches!(name(word).as_str(), "self" | "Self"))?;
+            Some(vec![Member::Named(word.clone())])
+        }
+        Expr::Field(field) if field.attrs.is_empty() => {
+            let mut path = path(&field.base)?;
+            path.push(field.member.clone());
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+fn name(word: &Ident) -> String {
+    word.unraw().to_string()
+}

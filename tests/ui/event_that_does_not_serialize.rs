@@ -1,0 +1,9 @@
+use eos_runtime::prelude::*;
+
+#[derive(Event, Deserialize)]
+#[event(topic = "event.order", key = order_id)]
+struct OrderPlaced {
+    order_id: Uuid,
+}
+
+fn main() {}
