@@ -116,7 +116,7 @@ pub fn to_json<T: serde::Serialize>(event: &T) -> Result<Bytes, BoxError> {
 }
 
 /// What `#[derive(Event)]` prints for `decode`.
-pub fn from_json<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, BoxError> {
+pub fn from_json<T: for<'de> serde::Deserialize<'de>>(payload: &[u8]) -> Result<T, BoxError> {
     Ok(serde_json::from_slice(payload)?)
 }
 

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use eos_runtime::__private::{Body, Dedupe, Isolation, ListenerSpec, Mode, Transactional};
+use eos_runtime::prelude::{Event, Uuid};
 
+#[path = "../ui/pass/events.rs"]
+mod events;
 #[path = "../ui/pass/every_argument.rs"]
 mod every_argument;
 #[path = "../ui/pass/made_by_a_macro.rs"]
@@ -70,6 +73,65 @@ fn a_type_decides_which_database_a_transaction_belongs_to() {
     assert_eq!(body("mysql"), "MySql");
     assert_eq!(body("sqlite"), "Sqlite");
     assert!(matches!((the_one("registration::own_extractor::on_order").body)(), Body::Plain(_)));
+}
+
+#[test]
+fn a_listener_that_names_no_topic_has_its_events() {
+    let topics = |name: &str| the_one(&format!("registration::{name}")).topics;
+    assert_eq!(topics("events::on_order"), ["events.order"]);
+    assert_eq!(topics("events::on_alias"), ["events.order"]);
+    assert_eq!(topics("events::on_payment"), ["events.${region:eu}.payment"]);
+    assert_eq!(topics("events::on_made"), ["events.made"]);
+    assert_eq!(topics("events::on_wrapped"), ["events.pair"]);
+    assert_eq!(topics("names_of_the_standard_library::on_event"), ["std.event"]);
+    assert_eq!(topics("events::on_copy"), ["events.order.copy"], "a topic that is named is the one");
+}
+
+#[test]
+fn an_event_says_all_that_was_written() {
+    use events::{Customer, Made, OrderPlaced, Pair, PaymentTaken, Tick};
+
+    let customer = Customer { id: 7, r#type: "person".to_owned() };
+    let order = OrderPlaced { order_id: Uuid::nil(), customer, note: None };
+    assert_eq!((OrderPlaced::TYPE, OrderPlaced::VERSION), ("OrderPlaced", None));
+    assert_eq!(key(&order).as_deref(), Some("00000000-0000-0000-0000-000000000000"));
+    assert!(order.headers().is_empty());
+
+    let payment = PaymentTaken { order };
+    assert_eq!((PaymentTaken::TYPE, PaymentTaken::VERSION), ("PaymentTaken", Some(3)));
+    assert_eq!(key(&payment).as_deref(), Some("7"));
+    assert_eq!(headers(&payment), ["kind=person", "x-source=shop", "cents=700", "in=4"]);
+
+    assert_eq!((Tick::TYPE, Tick.key()), ("Tick", None));
+    let pair = Pair("eu".to_owned(), 1);
+    assert_eq!(
+        (key(&pair).as_deref(), headers(&pair)),
+        (Some("eu/1"), vec!["shop=eu".to_owned(), "next=2".to_owned()])
+    );
+    assert_eq!(
+        (headers(&Made { id: 5 }), Made::VERSION),
+        (vec!["made=by a macro".to_owned(), "again=5".to_owned()], Some(2))
+    );
+}
+
+#[test]
+fn an_event_is_json_and_reads_its_own() {
+    let encoded = events::Pair("eu".to_owned(), 1).encode().expect("it is JSON");
+    assert_eq!(encoded, r#"["eu",1]"#);
+    assert_eq!(events::Pair::decode(&encoded).expect("its own").1, 1);
+}
+
+fn key(event: &impl Event) -> Option<String> {
+    event.key().map(|key| String::from_utf8(key.to_vec()).expect("text"))
+}
+
+fn headers(event: &impl Event) -> Vec<String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    let headers = event.headers();
+    headers
+        .iter()
+        .map(|(name, value)| format!("{}={}", text(name), text(value.unwrap_or_default())))
+        .collect()
 }
 
 #[test]

@@ -7,7 +7,7 @@ struct OrderPlaced {
 }
 
 #[kafka_listener(transactional)]
-async fn on_order(tx: &mut PgTx, order: OrderPlaced) -> HandlerResult {
+async fn on_order(_: &mut PgTx, _: OrderPlaced) -> HandlerResult {
     Ok(())
 }
 

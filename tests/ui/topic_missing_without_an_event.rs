@@ -6,7 +6,7 @@ struct OrderPlaced {
 }
 
 #[kafka_listener(transactional)]
-async fn on_order(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult {
+async fn on_order(_: &mut PgTx, Json(_): Json<OrderPlaced>) -> HandlerResult {
     Ok(())
 }
 

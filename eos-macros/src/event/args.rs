@@ -1,10 +1,8 @@
 //! What was typed: the arguments of `#[event(…)]`, and the names of headers inside of it.
 
-use proc_macro2::{Ident, Span};
-use quote::ToTokens;
+use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Expr, Lit, LitStr, Meta, Token};
 
 use crate::shared::arguments::{Argument, each};
@@ -14,8 +12,8 @@ use crate::shared::mistakes::Mistakes;
 #[derive(Debug)]
 pub(crate) struct Attributes {
     pub(crate) arguments: Vec<Argument>,
-    /// The first one, or the derive itself where there is none.
-    pub(crate) at: Span,
+    /// The first one, for what is missing in it.
+    pub(crate) first: Option<Attribute>,
     /// Whether every argument could be read.
     pub(crate) all_understood: bool,
 }
@@ -23,19 +21,17 @@ pub(crate) struct Attributes {
 /// One header: `name = value`.
 #[derive(Debug)]
 pub(crate) struct Header {
-    /// As a text, where it was written without quotes too.
+    /// As a text, also where it was written without quotes.
     pub(crate) name: LitStr,
     pub(crate) value: Expr,
 }
 
 pub(crate) fn attributes(item: &DeriveInput, mistakes: &mut Mistakes) -> Attributes {
     misplaced(item, mistakes);
-    let mut read =
-        Attributes { arguments: Vec::new(), at: Span::call_site(), all_understood: mistakes.is_empty() };
-    for (index, attribute) in ours(&item.attrs).enumerate() {
-        if index == 0 {
-            read.at = attribute.span();
-        }
+    let first = ours(&item.attrs).next().cloned();
+    let all_understood = first.is_some() || mistakes.is_empty();
+    let mut read = Attributes { arguments: Vec::new(), first, all_understood };
+    for attribute in ours(&item.attrs) {
         match &attribute.meta {
             Meta::List(list) => {
                 let before = mistakes.len();
@@ -79,27 +75,28 @@ fn ours(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
 
 impl Parse for Header {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        const FORMS: &str = "a header is `name = value`: a field, an expression or a text in quotes";
-        let name = if input.peek(Lit) {
+        const FORMS: &str =
+            "a header is `name = value`, where the value is a field, an expression or a text in quotes";
+        let quoted = input.peek(Lit);
+        let name = if quoted {
             input.parse::<LitStr>().map_err(|error| syn::Error::new(error.span(), FORMS))?
         } else {
             let name = Ident::parse_any(input).map_err(|error| syn::Error::new(error.span(), FORMS))?;
             LitStr::new(&name.unraw().to_string(), name.span())
         };
-        if input.peek(Token![-]) || input.peek(Token![.]) {
+        let word = name.value();
+        if !quoted && (input.peek(Token![-]) || input.peek(Token![.])) {
             return Err(input.error(format!(
-                "a header's name with other than letters, digits and `_` is in quotes: `\"{}-…\" = …`",
-                name.value()
+                "a header's name with other than letters, digits and `_` is in quotes: `\"{word}-…\" = …`"
             )));
         }
+        let equals = input.parse::<Option<Token![=]>>()?;
         if input.is_empty() {
-            let message = format!("{FORMS}: `{} = …`", name.to_token_stream());
-            return Err(syn::Error::new(name.span(), message));
+            let word = if quoted { format!("{word:?}") } else { word };
+            return Err(syn::Error::new(name.span(), format!("which value? a header is `{word} = …`")));
         }
-        input.parse::<Token![=]>().map_err(|error| syn::Error::new(error.span(), FORMS))?;
-        if input.is_empty() {
-            let message = format!("which value? a header is `{} = …`", name.to_token_stream());
-            return Err(syn::Error::new(name.span(), message));
+        if equals.is_none() {
+            return Err(input.error(FORMS));
         }
         let value = input.parse()?;
         if input.is_empty() {

@@ -118,11 +118,131 @@ fn bytes(source: &Source) -> TokenStream {
             quote_spanned!(words=> #eos::EventValue::to_bytes(&#place))
         }
         Source::Expression(expression) => {
-            quote_spanned!(at(expression)=> #eos::EventValue::to_bytes(&#expression))
+            // In parentheses, since `&` binds more tightly than most operators.
+            quote_spanned!(at(expression)=> #eos::EventValue::to_bytes(&(#expression)))
         }
     }
 }
 
 fn this() -> Ident {
     Ident::new("self", Span::call_site())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use quote::quote;
+
+    use super::*;
+
+    /// Names are shown without their path, which is always the same.
+    fn printed(tokens: &TokenStream, expected: &Expect) {
+        let text = tokens.to_string().replace(&eos().to_string(), "");
+        let text = text.replace(":: core :: option ::", "").replace(":: core :: result ::", "");
+        let file = syn::parse_str(&text.replace(":: core :: primitive ::", "")).expect("items");
+        expected.assert_eq(&prettyplease::unparse(&file));
+    }
+
+    #[test]
+    fn an_event_with_everything() {
+        let item = syn::parse2(quote! {
+            #[event(topic = "${region:eu}.order", type = "Placed", version = 2)]
+            #[event(key = order.id, headers(tenant = tenant, "x-source" = "shop", cents = self.cents()))]
+            struct OrderPlaced { order: Order, tenant: String }
+        });
+        let event = super::super::event(&item.expect("a struct")).expect("an event without mistakes");
+        printed(
+            &implementations(&event),
+            &expect![[r##"
+                #[automatically_derived]
+                #[allow(deprecated, reason = "a deprecated event is one all the same")]
+                impl ::Event for OrderPlaced {
+                    const TOPIC: &'static str = "${region:eu}.order";
+                    const TYPE: &'static str = "Placed";
+                    const VERSION: Option<u32> = Option::Some(2u32);
+                    fn key(&self) -> Option<::Bytes> {
+                        ::EventValue::to_bytes(&self.order.id)
+                    }
+                    fn headers(&self) -> ::Headers {
+                        ::headers([
+                            ("tenant", ::EventValue::to_bytes(&self.tenant)),
+                            ("x-source", ::EventValue::to_bytes(&("shop"))),
+                            ("cents", ::EventValue::to_bytes(&(self.cents()))),
+                        ])
+                    }
+                    fn encode(&self) -> Result<::Bytes, ::BoxError> {
+                        ::to_json(self)
+                    }
+                    fn decode(__payload: &[u8]) -> Result<Self, ::BoxError> {
+                        ::from_json(__payload)
+                    }
+                }
+                #[automatically_derived]
+                #[allow(deprecated, reason = "a deprecated event is one all the same")]
+                impl ::FromRecord for OrderPlaced {
+                    const DEFAULT_TOPIC: Option<&'static str> = Option::Some(
+                        <OrderPlaced as ::Event>::TOPIC,
+                    );
+                    fn from_record(__delivery: &::Delivery<'_>) -> Result<Self, ::Rejection> {
+                        ::event(__delivery)
+                    }
+                }
+                #[automatically_derived]
+                #[allow(deprecated, reason = "a deprecated event is one all the same")]
+                impl ::FromRecordOptional for OrderPlaced {
+                    fn from_record_optional(
+                        __delivery: &::Delivery<'_>,
+                    ) -> Result<Option<Self>, ::Rejection> {
+                        __delivery.event()
+                    }
+                }
+            "##]],
+        );
+    }
+
+    #[test]
+    fn an_event_with_mistakes_is_one_all_the_same() {
+        printed(
+            &instead(&Ident::new("OrderPlaced", Span::call_site())),
+            &expect![[r##"
+            #[automatically_derived]
+            #[allow(deprecated, reason = "a deprecated event is one all the same")]
+            impl ::Event for OrderPlaced {
+                const TOPIC: &'static str = "";
+                const TYPE: &'static str = "";
+                fn key(&self) -> Option<::Bytes> {
+                    ::core::unreachable!()
+                }
+                fn headers(&self) -> ::Headers {
+                    ::core::unreachable!()
+                }
+                fn encode(&self) -> Result<::Bytes, ::BoxError> {
+                    ::core::unreachable!()
+                }
+                fn decode(__payload: &[u8]) -> Result<Self, ::BoxError> {
+                    ::core::unreachable!()
+                }
+            }
+            #[automatically_derived]
+            #[allow(deprecated, reason = "a deprecated event is one all the same")]
+            impl ::FromRecord for OrderPlaced {
+                const DEFAULT_TOPIC: Option<&'static str> = Option::Some(
+                    <OrderPlaced as ::Event>::TOPIC,
+                );
+                fn from_record(__delivery: &::Delivery<'_>) -> Result<Self, ::Rejection> {
+                    ::event(__delivery)
+                }
+            }
+            #[automatically_derived]
+            #[allow(deprecated, reason = "a deprecated event is one all the same")]
+            impl ::FromRecordOptional for OrderPlaced {
+                fn from_record_optional(
+                    __delivery: &::Delivery<'_>,
+                ) -> Result<Option<Self>, ::Rejection> {
+                    __delivery.event()
+                }
+            }
+        "##]],
+        );
+    }
 }

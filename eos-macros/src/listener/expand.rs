@@ -243,6 +243,43 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_that_names_no_topic() {
+        let function = quote! {
+            async fn on_order(tx: &mut PgTx, order: Option<OrderPlaced>, record: &Record) -> HandlerResult { Ok(()) }
+        };
+        printed(
+            quote!(transactional),
+            function,
+            &expect![[r#"
+            const RECORD: ListenerSpec = ::ListenerSpec {
+                id: ::core::concat!(::core::module_path!(), "::on_order"),
+                file: ::core::file!(),
+                line: ::core::line!(),
+                topics: &[
+                    ::topic_of_the_event(&[<Option<OrderPlaced> as ::FromRecord>::DEFAULT_TOPIC]),
+                ],
+                group: Option::None,
+                deadline: ::Duration::from_millis(30000u64),
+                concurrency: 1u16,
+                mode: ::Mode::Transactional(::Transactional {
+                    isolation: ::Isolation::ReadCommitted,
+                    dedupe: ::Dedupe::MessageId,
+                    database: Option::None,
+                }),
+                needs: |__needs| {
+                    <Option<OrderPlaced> as ::FromRecord>::needs(__needs);
+                },
+                body: || <PgTx as ::TransactionParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                    let __1 = <Option<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
+                    let __2 = <Record as ::RefFromRecord>::ref_from_record(__delivery);
+                    <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__tx, __1, __2).await)
+                })),
+            };
+        "#]],
+        );
+    }
+
+    #[test]
     fn every_argument_and_several_topics() {
         let arguments = quote! {
             topics = ["event.order", "event.${tenant}.payment"], group = "billing", id = "orders", deadline = "5s",

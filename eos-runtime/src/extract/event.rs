@@ -49,7 +49,10 @@ pub const fn topic_of_the_event(parameters: &[Option<&'static str>]) -> &'static
     while let [first, others @ ..] = rest {
         match (found, *first) {
             (Some(_), Some(_)) => {
-                panic!("which topic? two parameters are events; write `#[kafka_listener(topic = \"…\")]`")
+                panic!(
+                    "which topic? two parameters are events, each with its own; write \
+                     `#[kafka_listener(topic = \"…\")]`"
+                )
             }
             (None, topic) => found = topic,
             (Some(_), None) => {}
@@ -59,7 +62,7 @@ pub const fn topic_of_the_event(parameters: &[Option<&'static str>]) -> &'static
     match found {
         Some(topic) => topic,
         None => panic!(
-            "which topic? no parameter is an event, whose topic it could be; write \
+            "which topic? no parameter is an event (`Json<T>` is none), whose topic it could be; write \
              `#[kafka_listener(topic = \"…\")]`"
         ),
     }

@@ -18,11 +18,13 @@ pub(crate) enum Source {
     Expression(Expr),
 }
 
-/// What the struct is called, and its fields that have names.
+/// What the struct is called, and what it has.
 #[derive(Debug)]
 pub(super) struct Fields {
     owner: String,
-    names: Vec<String>,
+    /// Those that have names; `None` where it is no struct, so that nothing is said of its fields.
+    names: Option<Vec<String>>,
+    example: String,
 }
 
 impl Source {
@@ -42,7 +44,7 @@ impl Source {
         }
         let Some(path) = path(expression) else { return Some(Source::Expression(expression.clone())) };
         if let [Member::Named(first), ..] = path.as_slice()
-            && !fields.has(first)
+            && !fields.has(&name(first))
         {
             mistakes.at(first, fields.no_such(first, what));
             return None;
@@ -53,30 +55,34 @@ impl Source {
 
 impl Fields {
     pub(super) fn of(item: &DeriveInput) -> Self {
-        let names = match &item.data {
+        let owner = name(&item.ident);
+        let (names, example) = match &item.data {
             Data::Struct(data) => {
-                data.fields.iter().filter_map(|field| field.ident.as_ref()).map(name).collect()
+                let names = data.fields.iter().filter_map(|field| field.ident.as_ref()).map(name);
+                let example = if let syn::Fields::Unnamed(_) = &data.fields { "self.0" } else { "order_id" };
+                (Some(names.collect()), example)
             }
-            Data::Enum(_) | Data::Union(_) => Vec::new(),
+            Data::Enum(_) | Data::Union(_) => (None, "order_id"),
         };
-        Fields { owner: name(&item.ident), names }
+        Fields { owner, names, example: example.to_owned() }
     }
 
-    /// The first field's name, for examples.
-    pub(super) fn first(&self) -> Option<String> {
-        self.names.first().cloned()
+    /// Whether it has a field of this name, as far as that is known.
+    pub(super) fn has(&self, word: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.iter().any(|name| name == word))
     }
 
-    fn has(&self, word: &Ident) -> bool {
-        self.names.contains(&name(word))
+    /// What a key of it could be.
+    pub(super) fn example(&self) -> String {
+        self.names.iter().flatten().next().unwrap_or(&self.example).clone()
     }
 
     fn no_such(&self, word: &Ident, what: &str) -> String {
         let (word, owner) = (name(word), &self.owner);
-        let known = || self.names.iter().map(String::as_str);
+        let known = || self.names.iter().flatten().map(String::as_str);
         let meant = if let Some(near) = text::nearest(&word, known()) {
             format!("did you mean `{near}`?")
-        } else if self.names.is_empty() {
+        } else if known().next().is_none() {
             format!("it has none with a name; {what} can be an expression, such as `self.0`")
         } else {
             format!("it has {}; an expression begins with `self.` or a path", text::all_of(known()))

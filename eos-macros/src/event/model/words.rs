@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use proc_macro2::Span;
 use syn::{Lit, LitStr};
 
 use super::super::args::{self, Attributes};
@@ -51,7 +52,11 @@ impl Words {
             }
         }
         if !topic_told {
-            mistakes.at_span(attributes.at, "which topic? write `#[event(topic = \"…\")]`");
+            const MISSING: &str = "which topic? write `#[event(topic = \"…\")]`";
+            match &attributes.first {
+                Some(attribute) => mistakes.at(attribute, MISSING),
+                None => mistakes.at_span(Span::call_site(), MISSING),
+            }
         }
         words
     }
@@ -60,10 +65,13 @@ impl Words {
 fn key(argument: &Argument, fields: &Fields, mistakes: &mut Mistakes) -> Option<Source> {
     match &argument.value {
         Value::Given(expression) if argument.value.literal().is_none() => {
-            Source::read(expression, "key", fields, mistakes)
+            Source::read(expression, "a key", fields, mistakes)
         }
         Value::Given(_) | Value::Absent | Value::Inside(_) => {
-            let example = fields.first().unwrap_or_else(|| "order_id".to_owned());
+            let example = match argument.value.literal() {
+                Some(Lit::Str(quoted)) if fields.has(&quoted.value()) => quoted.value(),
+                Some(_) | None => fields.example(),
+            };
             let takes = format!("a field or an expression, without quotes: `key = {example}`");
             wrong_kind(argument, &takes, mistakes);
             None
