@@ -111,11 +111,17 @@ pub trait Event: Sized + Send {
 }
 
 /// What `#[derive(Event)]` prints for `encode`.
+///
+/// # Errors
+/// What cannot be JSON.
 pub fn to_json<T: serde::Serialize>(event: &T) -> Result<Bytes, BoxError> {
     Ok(serde_json::to_vec(event)?.into())
 }
 
 /// What `#[derive(Event)]` prints for `decode`.
+///
+/// # Errors
+/// What does not parse.
 pub fn from_json<T: for<'de> serde::Deserialize<'de>>(payload: &[u8]) -> Result<T, BoxError> {
     Ok(serde_json::from_slice(payload)?)
 }

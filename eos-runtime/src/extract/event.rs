@@ -31,6 +31,9 @@ impl Delivery<'_> {
 }
 
 /// What `#[derive(Event)]` prints for `from_record`.
+///
+/// # Errors
+/// As of [`Delivery::event`], and for a tombstone.
 pub fn event<E: Event>(delivery: &Delivery<'_>) -> Result<E, Rejection> {
     delivery.event()?.ok_or_else(|| {
         Rejection::poison(format!(
@@ -40,8 +43,10 @@ pub fn event<E: Event>(delivery: &Delivery<'_>) -> Result<E, Rejection> {
     })
 }
 
-/// The topic of a listener that names none: its event's. Whatever is wrong is an error of the compiler, since the
-/// record of a listener is a constant.
+/// The topic of a listener that names none: its event's.
+///
+/// # Panics
+/// Where not exactly one parameter is an event. That is an error of the compiler, since a listener's record is a constant.
 #[track_caller]
 pub const fn topic_of_the_event(parameters: &[Option<&'static str>]) -> &'static str {
     let mut found = None;

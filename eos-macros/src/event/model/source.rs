@@ -7,6 +7,7 @@ use proc_macro2::Ident;
 use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Expr, Lit, Member};
 
+use crate::shared::arguments::literal;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 
@@ -35,8 +36,7 @@ impl Source {
         fields: &Fields,
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
-        if let Expr::Lit(literal) = expression
-            && let Lit::Str(fixed) = &literal.lit
+        if let Some(Lit::Str(fixed)) = literal(expression)
             && let Err(why) = text::no_placeholders(&fixed.value())
         {
             mistakes.at(fixed, why);
@@ -93,20 +93,17 @@ impl Fields {
 
 /// The members of `a.b.c`; nothing where it is another kind of expression, or begins with `self`.
 fn path(expression: &Expr) -> Option<Vec<Member>> {
-    match expression {
-        Expr::Group(group) => path(&group.expr),
-        Expr::Path(word) if word.attrs.is_empty() => {
-            let word =
-                word.path.get_ident().filter(|word| !matches!(name(word).as_str(), "self" | "Self"))?;
-            Some(vec![Member::Named(word.clone())])
-        }
-        Expr::Field(field) if field.attrs.is_empty() => {
-            let mut path = path(&field.base)?;
-            path.push(field.member.clone());
-            Some(path)
-        }
-        _ => None,
+    if let Expr::Group(group) = expression {
+        return path(&group.expr);
     }
+    if let Expr::Field(field) = expression {
+        let mut path = path(&field.base)?;
+        path.push(field.member.clone());
+        return Some(path);
+    }
+    let Expr::Path(word) = expression else { return None };
+    let word = word.path.get_ident().filter(|word| !matches!(name(word).as_str(), "self" | "Self"))?;
+    Some(vec![Member::Named(word.clone())])
 }
 
 fn name(word: &Ident) -> String {
