@@ -91,12 +91,12 @@ impl Parse for Header {
             )));
         }
         let equals = input.parse::<Option<Token![=]>>()?;
+        let word = if quoted { format!("{word:?}") } else { word };
         if input.is_empty() {
-            let word = if quoted { format!("{word:?}") } else { word };
             return Err(syn::Error::new(name.span(), format!("which value? a header is `{word} = …`")));
         }
         if equals.is_none() {
-            return Err(input.error(FORMS));
+            return Err(input.error(format!("`{word}` takes its value after `=`: `{word} = …`")));
         }
         let value = input.parse()?;
         if input.is_empty() {
