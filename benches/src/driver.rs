@@ -36,6 +36,9 @@ pub(crate) struct Measured {
     /// The median of what its processes used; a figure that depends little on what else the machine does.
     #[serde(skip)]
     pub(crate) cpu_us: f64,
+    /// Its rate in each round, in order.
+    #[serde(skip)]
+    pub(crate) rounds: Vec<f64>,
 }
 
 /// Something that can be done by several implementations.
@@ -78,6 +81,7 @@ impl Measured {
             per_s: Spread::of(samples.iter().map(|sample| sample.per_s)).rounded(),
             rss_mb: samples.iter().fold(0.0, |most, sample| sample.rss_mb.max(most)),
             cpu_us: Spread::of(samples.iter().map(|sample| sample.cpu_us)).median,
+            rounds: samples.iter().map(|sample| sample.per_s).collect(),
         }
     }
 }

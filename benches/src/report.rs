@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::driver::{Case, Measured};
-use crate::stats::rounded;
+use crate::stats::{Spread, rounded};
 
 /// A run's outcome. Every workload has this shape.
 #[derive(Debug, Serialize)]
@@ -21,7 +21,7 @@ pub(crate) struct Report {
     pub(crate) remarks: Vec<String>,
 }
 
-/// One median in relation to another.
+/// One case in relation to another.
 #[derive(Debug)]
 pub(crate) struct Ratio {
     pub(crate) name: &'static str,
@@ -30,14 +30,17 @@ pub(crate) struct Ratio {
 }
 
 impl Report {
-    /// Adds the ratio of two cases' medians, where both were measured.
+    /// Adds the ratio of two cases, where both were measured: the median of the rounds' ratios, since a machine that is
+    /// slower for a while is so for both; of cases without rounds, the ratio of their medians.
     pub(crate) fn compare(&mut self, name: &'static str, of: &Case, to: &Case, to_reach: Option<f64>) {
-        let median = |case: &Case| {
-            let measured = self.results.iter().find(|measured| measured.case == *case)?;
-            Some(measured.per_s.median)
-        };
-        if let (Some(of), Some(to)) = (median(of), median(to)) {
-            self.ratios.push(Ratio { name, value: rounded(of / to, 3), to_reach });
+        let find = |case: &Case| self.results.iter().find(|measured| measured.case == *case);
+        if let (Some(of), Some(to)) = (find(of), find(to)) {
+            let value = if of.rounds.is_empty() || to.rounds.is_empty() {
+                of.per_s.median / to.per_s.median
+            } else {
+                Spread::of(of.rounds.iter().zip(&to.rounds).map(|(of, to)| of / to)).median
+            };
+            self.ratios.push(Ratio { name, value: rounded(value, 3), to_reach });
         }
     }
 
@@ -59,7 +62,7 @@ impl Report {
             "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7} {:>7}",
             "", "", "in flight", "dedupe", "rtt ms", "median /s", "min", "max", "RSS MB", "CPU µs"
         )?;
-        for Measured { case, per_s, rss_mb, cpu_us } in &self.results {
+        for Measured { case, per_s, rss_mb, cpu_us, .. } in &self.results {
             writeln!(
                 out,
                 "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7.0} {:>7.1}",
@@ -102,11 +105,28 @@ fn by_name<S: serde::Serializer>(ratios: &[Ratio], serializer: S) -> Result<S::O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::Spread;
 
     fn measured(who: &'static str, median: f64) -> Measured {
         let case = Case { who, variant: "record", in_flight: 4, dedupe: "message_id", rtt_ms: 0.0 };
-        Measured { case, per_s: Spread { min: median, median, max: median }, rss_mb: 12.0, cpu_us: 3.0 }
+        Measured {
+            case,
+            per_s: Spread { min: median, median, max: median },
+            rss_mb: 12.0,
+            cpu_us: 3.0,
+            rounds: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn rounds_are_compared_with_each_other() {
+        let with = |who, rounds: [f64; 3]| Measured { rounds: rounds.to_vec(), ..measured(who, 9.0) };
+        // The machine slows down: 2, 3 and 4 times as fast, whatever the medians say.
+        let results = vec![with("eos", [80.0, 60.0, 40.0]), with("handwritten", [40.0, 20.0, 10.0])];
+        let (eos, hand) = (results[0].case, results[1].case);
+        let mut report =
+            Report { workload: "orders", settings: Map::new(), results, ratios: vec![], remarks: vec![] };
+        report.compare("record_4_vs_handwritten", &eos, &hand, None);
+        assert_eq!(report.ratios.first().map(|ratio| ratio.value), Some(3.0));
     }
 
     #[test]

@@ -76,7 +76,13 @@ async fn one(
     let measured = |variant, from: i64, to: i64| {
         let per_s = Spread::of(by_second[from as usize..to as usize].iter().map(|rows| *rows as f64));
         let cpu_us = used.cpu.as_secs_f64() * 1e6 / by_second.iter().sum::<i64>() as f64;
-        Measured { case: Case { variant, ..case(who, RECORD, 4) }, per_s, rss_mb: used.rss_mb, cpu_us }
+        Measured {
+            case: Case { variant, ..case(who, RECORD, 4) },
+            per_s,
+            rss_mb: used.rss_mb,
+            cpu_us,
+            rounds: Vec::new(),
+        }
     };
     // The last second may not be a whole one.
     Ok((measured(BEFORE, WARM_UP, TAKEN_AT), measured(HELD, end - 1 - LAST, end - 1)))
