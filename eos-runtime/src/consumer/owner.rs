@@ -67,11 +67,8 @@ pub(super) async fn take<D: Dialect>(
                 trouble.say(work, &queue.lease, "could not take the partition", &error)
             }
         }
-        let wait = work.retry.wait(trouble.failures.max(1));
-        tokio::select! {
-            biased;
-            () = revoked.cancelled() => return Err(Halt::Revoked),
-            () = tokio::time::sleep(wait) => {}
+        if queue.lease.revoked_within(work.retry.wait(trouble.failures.max(1))).await {
+            return Err(Halt::Revoked);
         }
     }
 }

@@ -64,10 +64,8 @@ async fn begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), Halte
             Err(SourceError::Revoked) => return Err((Halt::Revoked, None)),
             Err(error) => trouble.say(work, &queue.lease, "could not find out where to start", &error),
         }
-        tokio::select! {
-            biased;
-            () = revoked.cancelled() => return Err((Halt::Revoked, None)),
-            () = tokio::time::sleep(work.retry.wait(trouble.failures)) => {}
+        if queue.lease.revoked_within(work.retry.wait(trouble.failures)).await {
+            return Err((Halt::Revoked, None));
         }
     }
 }
@@ -142,10 +140,8 @@ async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Reco
             listener = %work.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
             attempt, error = %Chain(&failure), "the handler failed; the partition waits and tries again in {wait:.1?}"
         );
-        tokio::select! {
-            biased;
-            () = queue.lease.revoked.cancelled() => return Err(Halt::Revoked),
-            () = tokio::time::sleep(wait) => {}
+        if queue.lease.revoked_within(wait).await {
+            return Err(Halt::Revoked);
         }
         attempt += 1;
     }

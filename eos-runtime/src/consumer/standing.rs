@@ -28,11 +28,8 @@ pub(super) async fn second_look<D: Dialect>(
                 "another process took the partition; asking the group whether it is still ours"
             );
             // Two that take from each other would do so for ever: the later in the queue waits longer.
-            let revoked = lease.revoked.clone();
-            tokio::select! {
-                biased;
-                () = revoked.cancelled() => return false,
-                () = tokio::time::sleep(work.retry.wait(times.min(6))) => {}
+            if lease.revoked_within(work.retry.wait(times.min(6))).await {
+                return false;
             }
             return still_ours(work, lease).await;
         }
@@ -52,10 +49,8 @@ async fn still_ours(work: &Work, lease: &Lease) -> bool {
             () = lease.revoked.cancelled() => return false,
             answer = lease.confirm(-1) => if matches!(answer, Ok(true)) { return true },
         }
-        tokio::select! {
-            biased;
-            () = lease.revoked.cancelled() => return false,
-            () = tokio::time::sleep(work.retry.wait(asked)) => {}
+        if lease.revoked_within(work.retry.wait(asked)).await {
+            return false;
         }
     }
 }

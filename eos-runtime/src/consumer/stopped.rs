@@ -17,10 +17,8 @@ pub(super) async fn stopped(
             "the partition is stopped: this cannot succeed by trying again. Nothing is skipped; fix the cause and \
              restart, or handle the record in the listener"
         );
-        tokio::select! {
-            biased;
-            () = lease.revoked.cancelled() => return,
-            () = tokio::time::sleep(work.stopped_log_every) => {}
+        if lease.revoked_within(work.stopped_log_every).await {
+            return;
         }
     }
 }

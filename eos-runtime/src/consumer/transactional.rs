@@ -411,13 +411,11 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Waits without a connection, and answers a revocation at once.
     async fn again_after(&mut self, wait: Duration, rest: Rest<D>, record: Record, attempt: u32) -> Step<D> {
-        let revoked = self.queue.lease.revoked.clone();
         let rest = self.give_seat_back(rest).await;
-        tokio::select! {
-            biased;
-            () = revoked.cancelled() => Step::Leave(Turn::Revoked),
-            () = tokio::time::sleep(wait) => Step::Begin(rest, record, attempt),
+        if self.queue.lease.revoked_within(wait).await {
+            return Step::Leave(Turn::Revoked);
         }
+        Step::Begin(rest, record, attempt)
     }
 
     fn inbox_id(&self, record: &Record) -> Option<InboxId> {

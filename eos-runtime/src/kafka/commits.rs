@@ -49,14 +49,14 @@ pub(super) struct Commits {
     every: Duration,
     due: Instant,
     clerk: mpsc::Sender<Errand>,
-    under_way: Option<UnderWay>,
+    /// Those who wait for the errand's answer, while it is under way.
+    under_way: Option<Vec<Confirm>>,
     confirms: Vec<Confirm>,
     /// Whether the last one failed; said once.
     failing: bool,
 }
 
 /// What the clerk is to do.
-#[derive(Clone)]
 struct Errand {
     /// Partitions of which Kafka has acknowledged an offset; it should still know them.
     known: Vec<LeaseId>,
@@ -70,13 +70,10 @@ type Offsets = Vec<(LeaseId, i64)>;
 pub(super) struct Answer {
     /// What became of the commit.
     result: Result<(), Code>,
+    /// What was to be committed, without what was forgotten.
+    offsets: Offsets,
     /// Partitions that the group does not know any more; nothing was committed for them.
     forgotten: Vec<LeaseId>,
-}
-
-struct UnderWay {
-    offsets: Offsets,
-    confirms: Vec<Confirm>,
 }
 
 /// A worker that asks whether it still holds its partition.
@@ -133,16 +130,16 @@ impl Commits {
         if !asked {
             self.due = now + self.every;
         }
-        let errand = Errand { known, offsets: offsets.clone() };
+        let errand = Errand { known, offsets };
         if !errand.is_empty() && self.clerk.send(errand).is_ok() {
-            self.under_way = Some(UnderWay { offsets, confirms });
+            self.under_way = Some(confirms);
         }
     }
 
     /// Takes in an answer; whether the broker accepted the commit.
     pub(super) fn answered(&mut self, answer: Answer, partitions: &mut Partitions) -> bool {
-        let Some(under_way) = self.under_way.take() else { return false };
-        let Answer { result, forgotten } = answer;
+        let Some(confirms) = self.under_way.take() else { return false };
+        let Answer { result, offsets, forgotten } = answer;
         for slot in partitions.committing().filter(|slot| forgotten.iter().any(|lease| slot.is(lease))) {
             slot.delivering = None;
             slot.told = None;
@@ -151,9 +148,8 @@ impl Commits {
         match result {
             Ok(()) => {
                 self.failing = false;
-                let told = under_way.offsets.iter().filter(|(lease, _)| !forgotten.contains(lease));
                 for slot in partitions.committing() {
-                    if let Some((_, offset)) = told.clone().find(|(lease, _)| slot.is(lease)) {
+                    if let Some((_, offset)) = offsets.iter().find(|(lease, _)| slot.is(lease)) {
                         slot.told = Some(*offset);
                     }
                 }
@@ -162,7 +158,7 @@ impl Commits {
             Err(code) if NO_LONGER.contains(&code) => {}
             Err(code) => self.complain(code),
         }
-        for confirm in under_way.confirms {
+        for confirm in confirms {
             let held = partitions.find(&confirm.lease).is_some();
             tell(confirm.reply, standing(held, result));
         }
@@ -170,8 +166,7 @@ impl Commits {
     }
 
     fn expire(&mut self, now: Instant, partitions: &mut Partitions) {
-        let waiting = self.under_way.iter_mut().map(|under_way| &mut under_way.confirms);
-        for confirms in waiting.chain([&mut self.confirms]) {
+        for confirms in self.under_way.iter_mut().chain([&mut self.confirms]) {
             for index in (0..confirms.len()).rev() {
                 if partitions.find(&confirms[index].lease).is_none() {
                     confirms.swap_remove(index); // its reply is dropped, which says `Revoked`
@@ -223,7 +218,7 @@ impl Errand {
             member.commit(&list(&self.offsets)?, CommitMode::Sync)
         });
         let result = result.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Unknown));
-        Answer { result, forgotten }
+        Answer { result, offsets: self.offsets, forgotten }
     }
 
     /// Which of the known partitions the group has no offset of any more.

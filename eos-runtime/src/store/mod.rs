@@ -50,6 +50,15 @@ pub(crate) struct LastRecord {
     pub(crate) checksum: u32,
 }
 
+impl LastRecord {
+    /// What a row of `eos_position` says; `None` where it knows of no record.
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    fn of_columns(offset: Option<i64>, timestamp_ms: Option<i64>, checksum: Option<i64>) -> Option<Self> {
+        let checksum = u32::try_from(checksum?).ok()?;
+        Some(LastRecord { offset: offset?, timestamp_ms: timestamp_ms?, checksum })
+    }
+}
+
 /// A group's reading of a topic, as the database remembers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stream {

@@ -130,16 +130,11 @@ fn hold(key: &PartitionKey, stream: i32, token: Uuid, row: &MySqlRow) -> sqlx::R
         token,
         epoch,
         next_offset: row.try_get(2)?,
-        last: last_record(row.try_get(3)?, row.try_get(4)?, row.try_get(5)?),
+        last: LastRecord::of_columns(row.try_get(3)?, row.try_get(4)?, row.try_get(5)?),
         cluster: row.try_get::<Option<String>, _>(6)?.map(Into::into),
         created: epoch == 1,
         locator: RowId(row.try_get(0)?),
     })
-}
-
-fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64>) -> Option<LastRecord> {
-    let checksum = u32::try_from(checksum?).ok()?;
-    Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
 }
 
 /// Looks before it inserts: an insert that finds its row uses up a number all the same.

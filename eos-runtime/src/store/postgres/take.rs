@@ -74,16 +74,11 @@ pub(super) async fn take(
         token,
         epoch: row.try_get(0)?,
         next_offset: row.try_get(1)?,
-        last: last_record(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
+        last: LastRecord::of_columns(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
         locator: Ctid::parse(row.try_get(6)?)?,
         created: row.try_get(7)?,
     })
-}
-
-fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64>) -> Option<LastRecord> {
-    let checksum = u32::try_from(checksum?).ok()?;
-    Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
 }
 
 /// Looks before it inserts: an insert that finds its row uses up a number all the same.

@@ -51,16 +51,11 @@ pub(super) async fn take(
         token,
         epoch,
         next_offset: row.try_get(1)?,
-        last: last_record(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
+        last: LastRecord::of_columns(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
         locator: RowId(row.try_get(6)?),
         created: epoch == 1,
     })
-}
-
-fn last_record(offset: Option<i64>, timestamp: Option<i64>, checksum: Option<i64>) -> Option<LastRecord> {
-    let checksum = u32::try_from(checksum?).ok()?;
-    Some(LastRecord { offset: offset?, timestamp_ms: timestamp?, checksum })
 }
 
 /// The insert is a write, so it waits for its turn like an attempt.
