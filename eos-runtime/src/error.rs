@@ -116,6 +116,76 @@ impl fmt::Debug for Error {
     }
 }
 
+/// Why a transaction that a service began came to nothing, or may have.
+///
+/// An `#[outbox]` method's own error type implements `From<TxError>`, since these reach its caller too:
+///
+/// ```
+/// #[derive(Debug, thiserror::Error)]
+/// enum OrderError {
+///     #[error("no such article")]
+///     NoSuchArticle,
+///     #[error(transparent)]
+///     Database(#[from] sqlx::Error),
+///     #[error(transparent)]
+///     Transaction(#[from] eos_runtime::TxError),
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TxError {
+    /// It could not begin: nothing happened.
+    #[error("the transaction could not begin")]
+    Begin(#[source] sqlx::Error),
+
+    /// A transaction of another isolation level was joined.
+    #[error(
+        "it asks for `isolation = \"{wanted}\"` and joins a transaction {}; begin that one at this level, or pass a pool",
+        .joined.map_or("whose level was not said".to_owned(), |level| format!("of level `{level}`"))
+    )]
+    #[non_exhaustive]
+    Isolation {
+        /// The level that `#[outbox(isolation = "…")]` names.
+        wanted: &'static str,
+        /// That of the transaction that it was called with, where it is known.
+        joined: Option<&'static str>,
+    },
+
+    /// An event could not be made ready: its payload cannot be encoded, or its topic has a placeholder without a value.
+    #[error("the event `{event}` cannot be published")]
+    #[non_exhaustive]
+    Event {
+        /// The type of the event, or its topic where it has none.
+        event: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+
+    /// The events could not be written to the outbox: nothing was committed.
+    #[error(
+        "the events could not be written to the table `eos_outbox`, and nothing was committed; `eos_runtime::migrate` \
+         makes it where it is missing"
+    )]
+    Outbox(#[source] sqlx::Error),
+
+    /// Nothing was committed.
+    #[error("nothing was committed")]
+    Commit(#[source] sqlx::Error),
+
+    /// An `#[outbox]` method that had joined this transaction failed, so that only a part of the work could have been
+    /// committed: nothing was.
+    #[error(
+        "nothing was committed: a method that had joined this transaction returned an error; return that error as well, \
+         or call the method in a savepoint (`tx.begin()`) and roll that back"
+    )]
+    RollbackOnly,
+
+    /// The answer to COMMIT was lost. Everything was committed, events included, or nothing.
+    #[error("nobody knows whether the transaction was committed; look for what it wrote")]
+    CommitUnknown(#[source] sqlx::Error),
+}
+
 /// What a listener returns.
 pub type HandlerResult = Result<(), HandlerError>;
 
@@ -228,6 +298,7 @@ macro_rules! again_later {
 
 again_later!(
     sqlx::Error,
+    TxError,
     serde_json::Error,
     uuid::Error,
     std::io::Error,

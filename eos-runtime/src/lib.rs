@@ -11,10 +11,12 @@ mod extract;
 mod fault;
 mod kafka;
 mod listener;
+mod outbox;
 mod record;
 mod settings;
 mod source;
 mod store;
+mod trace;
 
 #[doc(hidden)]
 pub mod __private;
@@ -22,7 +24,7 @@ pub mod testing;
 
 pub use app::{App, DatabasePool, app, run};
 pub use eos_macros::{Event, kafka_listener};
-pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, Verdict};
+pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, TxError, Verdict};
 pub use event::{Event, EventValue};
 pub use extract::{
     Delivery, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs, RecordMeta, RefFromRecord,
@@ -37,7 +39,8 @@ pub use store::MySqlTx;
 pub use store::PgTx;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteTx;
-pub use store::{Tx, TxDatabase, begin, migrations};
+pub use outbox::{Emit, Emits, TxSource, transaction};
+pub use store::{Savepoint, Tx, TxDatabase, begin, migrate, migrations};
 
 /// What a file with listeners needs: `use eos_runtime::prelude::*;`.
 pub mod prelude {
@@ -48,7 +51,7 @@ pub mod prelude {
     #[cfg(feature = "sqlite")]
     pub use crate::SqliteTx;
     pub use crate::{
-        Event, HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State,
+        Emit, Event, HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State,
         kafka_listener,
     };
     pub use serde::{Deserialize, Serialize};

@@ -340,6 +340,16 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// These, in this order.
+    pub(crate) fn of_entries(entries: Vec<(Bytes, Option<Bytes>)>) -> Self {
+        Headers { entries }
+    }
+
+    /// Takes them apart.
+    pub(crate) fn into_entries(self) -> Vec<(Bytes, Option<Bytes>)> {
+        self.entries
+    }
+
     /// The last header of that name; `None` when there is none or its value is null.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.entries

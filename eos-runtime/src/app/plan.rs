@@ -15,7 +15,8 @@ use crate::extract::{Needs, States};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, ListenerSpec, Mode};
 use crate::settings::{
-    DatabaseKind, Environment, File, Found, Given, ListenerOverride, Settings, Values, either, tables_read,
+    DatabaseKind, Environment, File, Found, Given, ListenerOverride, Settings, Values, either, keep,
+    tables_read,
 };
 
 /// What will run.
@@ -59,6 +60,7 @@ impl Plan {
         let databases = making.finish();
         checks::one_listener_a_topic(&listeners, &found);
         found.into_mistakes().map_err(Error::Setup)?;
+        keep(loaded.values, settings.databases.clone());
         Ok(Plan {
             settings: Arc::new(settings),
             listeners,

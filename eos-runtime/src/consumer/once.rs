@@ -54,7 +54,7 @@ pub(crate) async fn transactional<D: Dialect>(
         Claimed::Fresh(mut open) => {
             let outcome = {
                 let delivery = work.delivery(&record, 1);
-                invoke(handler(open.tx(), &delivery), work.deadline).await
+                invoke(handler(open.tx_to_handle(&record), &delivery), work.deadline).await
             };
             if let Err(failure) = outcome {
                 open.rollback().await.into_hold().await;

@@ -276,7 +276,7 @@ impl<D: Dialect> Worker<'_, D> {
                 fault::point("after_claim");
                 let outcome = {
                     let delivery = self.work.delivery(&record, attempt);
-                    invoke((self.handler)(open.tx(), &delivery), self.work.deadline).await
+                    invoke((self.handler)(open.tx_to_handle(&record), &delivery), self.work.deadline).await
                 };
                 match outcome {
                     Ok(()) => (open, Handled::Ran),

@@ -10,6 +10,7 @@ mod file;
 mod kafka;
 mod mistake;
 mod placeholder;
+mod process;
 mod properties;
 mod reader;
 mod rest;
@@ -26,6 +27,7 @@ pub(crate) use kafka::{Bootstrap, Kafka, RetentionGap, Start};
 pub use mistake::Mistakes;
 pub(crate) use mistake::{Found, either, nearest};
 pub(crate) use placeholder::{Values, tables_read};
+pub(crate) use process::{keep, resolve, schema_of};
 pub(crate) use rest::{Inbox, ListenerOverride, Retry, Shutdown};
 
 use reader::Section;

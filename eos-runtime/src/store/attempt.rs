@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions};
-use super::{Claim, Hold, LastRecord, Tx};
+use super::{Claim, Hold, LastRecord, Origin, Tx};
+use crate::record::Record;
 
 /// A connection between attempts: outside a transaction on the server.
 pub(crate) struct Idle<D: Dialect> {
@@ -106,7 +107,8 @@ impl<D: Dialect> Idle<D> {
         self.hold
     }
 
-    async fn claimed(self, answer: Answer<D>, record: LastRecord) -> Claimed<D> {
+    async fn claimed(mut self, answer: Answer<D>, record: LastRecord) -> Claimed<D> {
+        self.tx.pending.start(None);
         let Some(locator) = answer.position else {
             return Claimed::NotOurs(self.rolled_back().await);
         };
@@ -130,18 +132,31 @@ impl<D: Dialect> Idle<D> {
 }
 
 impl<D: Dialect> Open<D> {
-    /// The transaction, for the handler.
+    /// The transaction.
     pub(crate) fn tx(&mut self) -> &mut Tx<D> {
         &mut self.idle.tx
     }
 
-    /// Proof of life and COMMIT.
+    /// The transaction for the handler of this record: what it publishes has ids that are made of the record.
+    pub(crate) fn tx_to_handle(&mut self, record: &Record) -> &mut Tx<D> {
+        let Idle { tx, hold, options, .. } = &mut self.idle;
+        tx.set_isolation(options.isolation);
+        tx.pending.start(Some(Origin { group: Arc::clone(&hold.key.group), record: record.clone() }));
+        tx
+    }
+
+    /// What was published, proof of life and COMMIT.
     pub(crate) async fn commit(mut self) -> Result<Idle<D>, (CommitFailed, Rest<D>)> {
         let limit = self.idle.options.limit();
+        let published = match within(limit, self.idle.write_outbox()).await {
+            Ok(published) => published,
+            Err(error) => return Err(self.idle.failed(error).await),
+        };
         let ending = D::commit(&self.idle.store, &mut self.idle.tx, &self.proof);
         match within(limit, ending).await {
             Ok(()) => {
                 self.idle.hold.advance(self.after);
+                self.idle.committed(published);
                 Ok(self.idle)
             }
             Err(error) => Err(self.idle.failed(error).await),
@@ -151,12 +166,23 @@ impl<D: Dialect> Open<D> {
     /// Proof of life, COMMIT, BEGIN and the next claim, in one message where the database can.
     pub(crate) async fn commit_and_begin(self, claim: Claim<'_>) -> Result<Claimed<D>, ChainFailed<D>> {
         let Open { mut idle, after, proof } = self;
+        let published = match within(idle.options.limit(), idle.write_outbox()).await {
+            Ok(published) => published,
+            Err(error) => {
+                let (failed, rest) = idle.failed(error).await;
+                return Err(ChainFailed::Commit(failed, rest));
+            }
+        };
         let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last);
         idle.hold.advance(after);
         let chained = D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim);
         match within(idle.options.limit(), chained).await {
-            Ok(answer) => Ok(idle.claimed(answer, claim.record).await),
+            Ok(answer) => {
+                idle.committed(published);
+                Ok(idle.claimed(answer, claim.record).await)
+            }
             Err(ChainError::Next(error)) => {
+                idle.committed(published);
                 let rest = idle.not_begun(&error).await;
                 Err(ChainFailed::Next(error, rest))
             }
@@ -181,6 +207,22 @@ impl<D: Dialect> Open<D> {
 }
 
 impl<D: Dialect> Idle<D> {
+    /// Writes what the handler published, behind all its row locks; says whether there was anything. Nothing is committed
+    /// where a method that the handler called has failed and the handler went on.
+    async fn write_outbox(&mut self) -> Result<bool, EndError> {
+        if let Some(refused) = self.tx.pending.refusal() {
+            return Err(EndError::RolledBack(sqlx::Error::Encode(refused.into())));
+        }
+        self.tx.write_outbox(&self.store.schema).await.map_err(EndError::RolledBack)
+    }
+
+    /// Whoever publishes is woken.
+    fn committed(&self, published: bool) {
+        if published {
+            self.store.home.published(&self.store.pool);
+        }
+    }
+
     /// After an end that failed: what it means, and what is left.
     async fn failed(self, error: EndError) -> (CommitFailed, Rest<D>) {
         match error {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
-use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx, TxDatabase};
+use super::{Claim, Hold, Home, PartitionKey, Standing, Stream, Tx, TxDatabase};
 use crate::listener::spec::Isolation;
 
 /// What a database's error means, by SQLSTATE or error number, never by its text.
@@ -235,4 +236,14 @@ pub(crate) struct Store<D: Dialect> {
     pub(crate) pool: sqlx::Pool<D>,
     /// The schema that every statement names, quoted and with its dot; empty where the database has none.
     pub(crate) schema: String,
+    /// The outbox of this database, as the process knows it.
+    pub(crate) home: Arc<Home>,
+}
+
+impl<D: Dialect> Store<D> {
+    /// On a pool of eos's own; the schema as SQL says it.
+    pub(crate) fn new(pool: sqlx::Pool<D>, schema: String) -> Self {
+        let home = Home::at(&pool, &schema);
+        Store { pool, schema, home }
+    }
 }

@@ -3,6 +3,12 @@
 //! Versions are counted in our own table (never sqlx's, which is the user's), changed under a lock, and only by
 //! additions that the previous version of eos can live with, so that a rolling deployment works.
 
+use sqlx::Pool;
+
+use super::outbox::Home;
+use super::tx::TxDatabase;
+use crate::error::BoxError;
+
 /// What start-up does about the tables: `[database] migrate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -50,6 +56,27 @@ pub(crate) enum MigrateError {
 /// The newest version among `migrations`.
 pub(crate) fn newest(migrations: &[Migration]) -> i32 {
     migrations.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// Makes the tables of eos in a pool's database, or brings them up to date, in the schema of the settings.
+///
+/// [`run`](crate::run) does it by itself; this is for programs and tests that only publish.
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres")]
+/// # async fn example(pool: sqlx::PgPool) -> eos_runtime::Result<(), eos_runtime::BoxError> {
+/// eos_runtime::migrate(&pool).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// What the database says.
+///
+/// # Cancel safety
+/// What was not finished is begun again by the next call.
+pub async fn migrate<DB: TxDatabase>(pool: &Pool<DB>) -> Result<(), BoxError> {
+    let home = Home::of(pool);
+    DB::migrate_outbox(pool, home.schema()).await
 }
 
 /// The statements that make the tables, for people who apply them with tools of their own.

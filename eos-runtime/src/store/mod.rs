@@ -11,6 +11,7 @@ mod guard;
 mod migrate;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+mod outbox;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
@@ -24,8 +25,9 @@ use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
-pub use migrate::migrations;
+pub use migrate::{migrate, migrations};
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
+pub(crate) use outbox::{Entry, Home, Serving, write_headers};
 pub use tx::*;
 
 /// Whose position: one row of `eos_position`.

@@ -17,6 +17,10 @@ use crate::store::{Claim, Claimed, Hold, Idle, LastRecord, Open, PartitionKey, R
 pub(super) trait Harness: Sized + Send + Sync + 'static {
     type D: Dialect<Locator: 'static, Proof: 'static>;
 
+    /// Whether a backslash in a text is written twice.
+    const ESCAPES: bool;
+    /// Whether an entry that is written without an id gets one.
+    const MAKES_IDS: bool;
     /// Whether an error in one statement makes the whole transaction fail.
     const ERROR_ABORTS: bool;
     /// What a stray ROLLBACK leaves behind: nothing, or also statements that ran on their own.
@@ -235,8 +239,8 @@ macro_rules! like_any_other {
 
         async fn in_savepoint(tx: &mut Tx<$database>, end: SavepointEnd) -> sqlx::Result<()> {
             let mut savepoint = tx.begin().await?;
-            savepoint.execute("insert into effect values (99)").await?;
-            savepoint
+            (&mut *savepoint).execute("insert into effect values (99)").await?;
+            (&mut *savepoint)
                 .execute("insert into no_such_table values (1)")
                 .await
                 .expect_err("there is no such table");

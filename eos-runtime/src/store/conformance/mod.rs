@@ -10,6 +10,7 @@ mod claims;
 mod doubts;
 mod drops;
 mod harness;
+mod outbox;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod proxy;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -80,6 +81,21 @@ macro_rules! suite {
             drops {
                 a_commit_that_was_dropped_is_settled_by_taking_again
                 an_attempt_dropped_at_any_moment_loses_nothing_and_doubles_nothing
+            }
+            outbox {
+                what_is_published_is_there_after_the_commit_in_its_order
+                what_is_rolled_back_was_never_published
+                a_savepoint_that_is_rolled_back_takes_its_events_with_it
+                a_listeners_events_commit_with_its_position
+                an_attempt_that_fails_publishes_nothing
+                a_listeners_ids_are_the_same_when_the_record_is_handled_again
+                a_service_that_swallows_an_sql_error_is_not_told_that_it_committed
+                a_method_that_failed_in_a_joined_transaction_forbids_its_commit
+                a_method_that_failed_in_a_savepoint_forbids_nothing_more
+                keys_payloads_and_headers_of_any_bytes_are_kept
+                rows_of_others_need_debeziums_columns_alone
+                what_has_the_same_key_is_in_the_same_slot
+                many_events_of_one_transaction_keep_their_order
             }
             tables {
                 making_the_tables_twice_changes_nothing

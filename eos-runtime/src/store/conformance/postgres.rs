@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, TryStreamExt};
 use futures_util::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Postgres};
@@ -74,6 +74,8 @@ pub(super) fn server() -> PgConnectOptions {
 impl Harness for Pg {
     type D = Postgres;
 
+    const ESCAPES: bool = false;
+    const MAKES_IDS: bool = true;
     const ERROR_ABORTS: bool = true;
     const ROLLBACK_STRAYS: bool = true;
     const DEFERRED: Option<(&'static str, &'static str)> = Some((
@@ -247,13 +249,20 @@ async fn what_is_said_in_a_transaction_is_watched() {
     assert!(tx.untouched().is_some());
     sqlx::query("insert into effect (n) values ($1)").bind(0_i64).execute(&mut *tx).await.expect("written");
     sqlx::query("select * from generate_series(1, 1000)").fetch_all(&mut *tx).await.expect("rows");
+    sqlx::query("select 1").fetch_one(&mut *tx).await.expect("a row");
     assert!(tx.untouched().is_some());
-    let touching: [(&str, AsyncTouch); 5] = [
+    let touching: [(&str, AsyncTouch); 6] = [
         ("the connection itself", |tx| {
             Box::pin(async { drop(sqlx::query("select 1").execute(&mut **tx).await) })
         }),
         ("a text", |tx| Box::pin(async { drop(sqlx::raw_sql("select 1").execute(tx).await) })),
-        ("a first row", |tx| Box::pin(async { drop(sqlx::query("select 1").fetch_one(tx).await) })),
+        ("a first row with an error behind it", |tx| {
+            let rows = sqlx::query("select 1 / (2 - n) from generate_series(1, 3) n");
+            Box::pin(async { drop(rows.fetch_one(tx).await.expect_err("the second row's")) })
+        }),
+        ("a row that nobody waited for", |tx| {
+            Box::pin(async { drop(sqlx::query("select 1").fetch_one(tx).now_or_never()) })
+        }),
         ("another statement", |tx| {
             Box::pin(async { drop(sqlx::query("set local x.y = 'z'").execute(tx).await) })
         }),

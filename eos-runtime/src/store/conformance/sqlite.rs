@@ -51,6 +51,8 @@ impl File {
 impl Harness for File {
     type D = Sqlite;
 
+    const ESCAPES: bool = false;
+    const MAKES_IDS: bool = true;
     const ERROR_ABORTS: bool = false;
     const ROLLBACK_STRAYS: bool = true;
     const DEFERRED: Option<(&'static str, &'static str)> = Some((

@@ -9,6 +9,7 @@
 //! `/*!50708 … */` MySQL's. Source: <https://mariadb.com/docs/server/reference/sql-statements/comment-syntax>.
 
 mod attempt;
+mod outbox;
 mod pool;
 mod schema;
 mod sweep;

@@ -22,7 +22,7 @@ pub(crate) fn connect(options: MySqlConnectOptions, schema: &str, max_connection
             ))
         })
         .connect_lazy_with(options.disable_statement_logging());
-    Store { pool, schema: qualifier(schema) }
+    Store::new(pool, qualifier(schema))
 }
 
 /// A connection outside the pool, for what must not wait for one of its own.

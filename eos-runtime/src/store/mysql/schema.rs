@@ -9,7 +9,10 @@ use crate::store::dialect::Store;
 use crate::store::migrate::{MigrateError, Migration, Mode, newest};
 
 /// Every version so far, in order.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("schema.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("schema.sql") },
+    Migration { version: 2, sql: include_str!("outbox.sql") },
+];
 
 /// Makes or checks the tables, on a connection of its own, with which the lock ends.
 pub(super) async fn migrate(store: &Store<MySql>, mode: Mode) -> Result<(), MigrateError> {

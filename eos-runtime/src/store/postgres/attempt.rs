@@ -206,9 +206,15 @@ fn end_error(in_proof: bool, error: sqlx::Error) -> EndError {
         (true, Some(_)) => EndError::RolledBack(error),
         // COMMIT itself: an answer of severity ERROR says that it was rolled back (a deferred constraint or trigger, a
         // serialization failure). 40003 says that the server does not know; FATAL ends the connection first.
-        (_, Some(state)) if state != "40003" && is_plain_error(&error) => EndError::RolledBack(error),
+        (_, Some(_)) if commit_rolled_back(&error) => EndError::RolledBack(error),
         (_, Some(_) | None) => EndError::InDoubt(error),
     }
+}
+
+/// Whether COMMIT's error says for certain that nothing was committed.
+pub(super) fn commit_rolled_back(error: &sqlx::Error) -> bool {
+    let state = error.as_database_error().and_then(|error| error.code());
+    state.is_some_and(|state| state != "40003") && is_plain_error(error)
 }
 
 /// Whether the server said ERROR, after which the session goes on, and not FATAL or PANIC.

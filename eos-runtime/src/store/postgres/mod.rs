@@ -10,6 +10,7 @@
 
 mod attempt;
 mod locator;
+mod outbox;
 mod pool;
 mod schema;
 mod sweep;

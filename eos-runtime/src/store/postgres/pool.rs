@@ -26,7 +26,7 @@ pub(crate) fn connect(options: PgConnectOptions, schema: &str, max_connections: 
             Box::pin(async move { run(connection, prepare).await })
         })
         .connect_lazy_with(options);
-    Store { pool, schema }
+    Store::new(pool, schema)
 }
 
 /// A connection outside the pool, for what must not wait for one of its own.

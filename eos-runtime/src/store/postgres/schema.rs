@@ -8,7 +8,10 @@ use crate::store::dialect::Store;
 use crate::store::migrate::{MigrateError, Migration, Mode, newest};
 
 /// Every version so far, in order.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("schema.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("schema.sql") },
+    Migration { version: 2, sql: include_str!("outbox.sql") },
+];
 
 /// A fixed number for the advisory lock: "eos" in ASCII.
 const LOCK: i64 = 0x65_6f_73;

@@ -67,7 +67,7 @@ pub(super) async fn take(
             wait = LOOK_AGAIN;
         }
     };
-    tx.commit().await?;
+    tx.commit_plainly().await?;
     Ok(Hold {
         key: key.clone(),
         stream: stream.id,

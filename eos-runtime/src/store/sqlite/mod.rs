@@ -10,6 +10,7 @@
 mod attempt;
 mod holder;
 mod lock;
+mod outbox;
 mod pool;
 mod schema;
 mod sweep;

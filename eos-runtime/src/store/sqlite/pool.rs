@@ -19,7 +19,7 @@ pub(crate) fn connect(options: SqliteConnectOptions, schema: &str, max_connectio
             Box::pin(async move { connection.execute("pragma busy_timeout = 20").await.map(drop) })
         })
         .connect_lazy_with(durable(options));
-    Store { pool, schema: qualifier(schema) }
+    Store::new(pool, qualifier(schema))
 }
 
 /// Every commit reaches the disk before it is acknowledged.

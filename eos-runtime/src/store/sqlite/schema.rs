@@ -10,7 +10,10 @@ use crate::store::dialect::Store;
 use crate::store::migrate::{MigrateError, Migration, Mode, newest};
 
 /// Every version so far, in order.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration { version: 1, sql: include_str!("schema.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("schema.sql") },
+    Migration { version: 2, sql: include_str!("outbox.sql") },
+];
 
 /// How long others may be at it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,21 +2,28 @@
 //!
 //! A [`Tx`] owns its connection. It can be used wherever sqlx takes an executor (`&mut *tx`), and by existing code
 //! that takes `&mut PgConnection`, to which it dereferences. It never ends behind its owner's back: statements
-//! that would commit it or roll it back are refused, and dropping it rolls it back.
+//! that would commit it or roll it back are refused, and dropping it rolls it back. What is published in it is written
+//! to the outbox just before it commits (`pending.rs`), so that rows and events are there together or not at all.
+
+mod executor;
+mod pending;
+mod savepoint;
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 use sqlx::pool::PoolConnection;
-use sqlx::{Acquire, Database, Describe, Either, Execute, Executor, Pool, SqlStr};
+use sqlx::{Database, Pool, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 
-use super::guard::Admitted;
+use super::outbox::{Home, OutboxDialect};
+use crate::error::TxError;
+use crate::listener::spec::Isolation;
+
+pub(crate) use pending::{Origin, Pending};
+pub use savepoint::Savepoint;
 
 /// A PostgreSQL transaction.
 #[cfg(feature = "postgres")]
@@ -29,17 +36,7 @@ pub type MySqlTx = Tx<sqlx::MySql>;
 pub type SqliteTx = Tx<sqlx::Sqlite>;
 
 /// A database that eos can keep its promise on.
-pub trait TxDatabase: Database + sealed::Sealed {}
-
-mod sealed {
-    pub trait Sealed {}
-    #[cfg(feature = "postgres")]
-    impl Sealed for sqlx::Postgres {}
-    #[cfg(feature = "mysql")]
-    impl Sealed for sqlx::MySql {}
-    #[cfg(feature = "sqlite")]
-    impl Sealed for sqlx::Sqlite {}
-}
+pub trait TxDatabase: Database + OutboxDialect {}
 
 #[cfg(feature = "postgres")]
 impl TxDatabase for sqlx::Postgres {}
@@ -73,6 +70,14 @@ pub struct Tx<DB: TxDatabase> {
     interrupt: Option<Arc<AtomicBool>>,
     /// See [`Tx::untouched`].
     untouched: Option<u64>,
+    /// What it publishes when it commits.
+    pub(crate) pending: Pending,
+    /// Where it was begun by a service: the pool of the service's own.
+    pool: Option<Pool<DB>>,
+    /// Its outbox, where that is known; otherwise it is that of the pool.
+    home: Option<Arc<Home>>,
+    /// The level that it was begun with, where one was asked for.
+    isolation: Option<Isolation>,
 }
 
 /// What becomes of the connection of a transaction that is dropped before it ended.
@@ -88,16 +93,36 @@ pub(crate) enum OnDrop {
 
 /// Begins a transaction on a pool of the caller's.
 ///
+/// What is [published](Tx::publish) in it reaches Kafka if it commits, and only then.
+///
 /// # Errors
-/// The pool's and the database's.
+/// [`TxError::Begin`], with the pool's or the database's reason.
 ///
 /// # Cancel safety
 /// Nothing is left behind: a transaction that was begun is rolled back.
-pub async fn begin<DB: TxDatabase>(pool: &Pool<DB>) -> sqlx::Result<Tx<DB>> {
-    Tx::begin_with(pool.acquire().await?, None, OnDrop::RollBack).await
+pub async fn begin<DB: TxDatabase>(pool: &Pool<DB>) -> Result<Tx<DB>, TxError> {
+    Tx::begin_on(pool, None).await
 }
 
 impl<DB: TxDatabase> Tx<DB> {
+    /// Begins a service's transaction, at a level where one is asked for.
+    pub(crate) async fn begin_on(pool: &Pool<DB>, isolation: Option<Isolation>) -> Result<Self, TxError> {
+        let begin = async {
+            let mut connection = pool.acquire().await?;
+            let statement = match isolation {
+                Some(isolation) => Some(DB::begin_at(&mut connection, isolation).await?),
+                None => None,
+            };
+            Tx::begin_with(connection, statement, OnDrop::RollBack).await
+        };
+        let mut tx = begin.await.map_err(TxError::Begin)?;
+        tx.pool = Some(pool.clone());
+        tx.isolation = isolation;
+        // No number is needed: that nothing failed is all that its COMMIT asks.
+        tx.untouched = Some(0);
+        Ok(tx)
+    }
+
     /// Begins on a connection, with the database's plain BEGIN or a statement that does it.
     pub(crate) async fn begin_with(
         connection: PoolConnection<DB>,
@@ -113,26 +138,69 @@ impl<DB: TxDatabase> Tx<DB> {
             backend: None,
             interrupt: None,
             untouched: None,
+            pending: Pending::default(),
+            pool: None,
+            home: None,
+            isolation: None,
         };
         DB::TransactionManager::begin(&mut tx, statement).await?;
         tx.on_drop = on_drop;
         Ok(tx)
     }
 
-    /// Commits what was written.
+    /// Writes what was published to the outbox, and commits.
     ///
     /// # Errors
-    /// The database's. One that breaks the connection leaves the outcome unknown: look for what was written.
+    /// [`TxError::Commit`]: nothing was committed, as after an SQL error that nobody reported;
+    /// [`TxError::RollbackOnly`]: an `#[outbox]` method that joined this transaction had failed;
+    /// [`TxError::CommitUnknown`]: the answer was lost, so look for what was written.
     ///
     /// # Cancel safety
     /// Not cancel safe: when it is dropped, the outcome is unknown.
-    pub async fn commit(mut self) -> sqlx::Result<()> {
+    pub async fn commit(mut self) -> Result<(), TxError> {
+        if let Some(refused) = self.pending.refusal() {
+            self.rollback().await.map_err(TxError::Commit)?;
+            return Err(refused);
+        }
+        // PostgreSQL answers COMMIT with success where an error was swallowed before, and rolls back.
+        if self.untouched.is_none() {
+            DB::prove_alive(&mut self).await.map_err(TxError::Commit)?;
+        }
+        let home = match &self.pool {
+            Some(pool) if !self.pending.is_empty() => Some(self.home.take().unwrap_or_else(|| Home::of(pool))),
+            Some(_) | None => None,
+        };
+        if let Some(home) = &home {
+            self.write_outbox(home.schema()).await.map_err(TxError::Outbox)?;
+        }
+        DB::TransactionManager::commit(&mut self).await.map_err(|error| {
+            if DB::rolled_back(&error) { TxError::Commit(error) } else { TxError::CommitUnknown(error) }
+        })?;
+        self.on_drop = OnDrop::Nothing;
+        if let (Some(home), Some(pool)) = (home, &self.pool) {
+            home.published(pool);
+        }
+        Ok(())
+    }
+
+    /// COMMIT of a transaction of eos's own, in which nothing is published and no error is swallowed.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn commit_plainly(mut self) -> sqlx::Result<()> {
         DB::TransactionManager::commit(&mut self).await?;
         self.on_drop = OnDrop::Nothing;
         Ok(())
     }
 
-    /// Rolls back what was written.
+    /// [`Tx::commit`], which says of an error whether trying the whole transaction again may help.
+    pub(crate) async fn commit_or_say(self) -> Result<(), (bool, TxError)> {
+        let gave_way = self.pending.gave_way();
+        self.commit().await.map_err(|error| {
+            let met = matches!(&error, TxError::Commit(error) | TxError::Outbox(error) if DB::gave_way(error));
+            (gave_way || met, error)
+        })
+    }
+
+    /// Rolls back what was written; nothing that was published in it leaves.
     ///
     /// # Errors
     /// The database's; nothing was committed then either.
@@ -145,27 +213,30 @@ impl<DB: TxDatabase> Tx<DB> {
         Ok(())
     }
 
-    /// Begins a savepoint, for errors that a handler means to survive: roll it back, and the transaction goes on.
-    ///
-    /// ```no_run
-    /// # #[cfg(feature = "postgres")]
-    /// # async fn example(tx: &mut eos_runtime::PgTx) -> sqlx::Result<()> {
-    /// let mut savepoint = tx.begin().await?;
-    /// match sqlx::query("insert into coupon_use (coupon) values ('X1')").execute(&mut *savepoint).await {
-    ///     Ok(_) => savepoint.commit().await?,
-    ///     Err(_) => savepoint.rollback().await?, // used before; the order goes on without it
-    /// }
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn begin(&mut self) -> sqlx::Result<sqlx::Transaction<'_, DB>>
-    where
-        for<'c> &'c mut DB::Connection: Acquire<'c, Database = DB>,
-    {
-        let connection: &mut DB::Connection = self;
-        Acquire::begin(connection).await
+    /// Writes what was published in it, if anything was; says whether there was. The caller commits next.
+    pub(crate) async fn write_outbox(&mut self, schema: &str) -> sqlx::Result<bool> {
+        let entries = self.pending.take();
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        DB::write_entries(self, schema, &entries).await?;
+        Ok(true)
+    }
+
+    /// Publishes in this outbox, whatever the settings say of the pool.
+    #[cfg(test)]
+    pub(crate) fn set_home(&mut self, home: Arc<Home>) {
+        self.home = Some(home);
+    }
+
+    /// The level that was asked for when it was begun.
+    pub(crate) fn isolation(&self) -> Option<Isolation> {
+        self.isolation
+    }
+
+    /// Remembers the level of a listener's attempts.
+    pub(crate) fn set_isolation(&mut self, isolation: Isolation) {
+        self.isolation = Some(isolation);
     }
 
     /// From here on what is said in the transaction of this number is watched.
@@ -240,93 +311,3 @@ impl<DB: TxDatabase> DerefMut for Tx<DB> {
     }
 }
 
-/// One impl per database, since sqlx's `Executor` cannot be implemented for all of them at once.
-macro_rules! executor {
-    ($feature:literal, $database:ty) => {
-        #[cfg(feature = $feature)]
-        impl<'c> Executor<'c> for &'c mut Tx<$database> {
-            type Database = $database;
-
-            fn fetch_many<'e, 'q: 'e, E>(
-                self,
-                query: E,
-            ) -> BoxStream<
-                'e,
-                sqlx::Result<Either<<$database as Database>::QueryResult, <$database as Database>::Row>>,
-            >
-            where
-                'c: 'e,
-                E: 'q + Execute<'q, $database>,
-            {
-                match Admitted::admit(query) {
-                    Ok(query) if self.untouched.is_some() && query.is_data() => self.watched(query),
-                    Ok(query) => (&mut **self).fetch_many(query),
-                    Err(refused) => Box::pin(futures_util::stream::once(std::future::ready(Err(refused)))),
-                }
-            }
-
-            fn fetch_optional<'e, 'q: 'e, E>(
-                self,
-                query: E,
-            ) -> BoxFuture<'e, sqlx::Result<Option<<$database as Database>::Row>>>
-            where
-                'c: 'e,
-                E: 'q + Execute<'q, $database>,
-            {
-                match Admitted::admit(query) {
-                    Ok(query) => (&mut **self).fetch_optional(query),
-                    Err(refused) => Box::pin(std::future::ready(Err(refused))),
-                }
-            }
-
-            fn prepare_with<'e>(
-                self,
-                sql: SqlStr,
-                parameters: &'e [<$database as Database>::TypeInfo],
-            ) -> BoxFuture<'e, sqlx::Result<<$database as Database>::Statement>>
-            where
-                'c: 'e,
-            {
-                (&mut **self).prepare_with(sql, parameters)
-            }
-
-            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<$database>>>
-            where
-                'c: 'e,
-            {
-                (&mut **self).describe(sql)
-            }
-        }
-    };
-}
-
-impl<DB: TxDatabase> Tx<DB> {
-    /// Runs a data statement. The transaction counts as touched until the stream has come to its end without an error:
-    /// one that is dropped before leaves an error unread.
-    fn watched<'e, 'q: 'e>(
-        &'e mut self,
-        query: Admitted<DB>,
-    ) -> BoxStream<'e, sqlx::Result<Either<DB::QueryResult, DB::Row>>>
-    where
-        &'e mut DB::Connection: Executor<'e, Database = DB>,
-    {
-        let watched = self.untouched.take();
-        let Tx { connection, untouched, .. } = self;
-        let Some(connection) = connection else { return Box::pin(futures_util::stream::empty()) };
-        let mut failed = false;
-        let mut results = (&mut **connection).fetch_many(query);
-        Box::pin(futures_util::stream::poll_fn(move |context| {
-            let next = results.as_mut().poll_next(context);
-            match &next {
-                Poll::Ready(Some(Err(_))) => failed = true,
-                Poll::Ready(None) => *untouched = watched.filter(|_| !failed),
-                Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-            }
-            next
-        }))
-    }
-}
-
-executor!("postgres", sqlx::Postgres);
-executor!("mysql", sqlx::MySql);
-executor!("sqlite", sqlx::Sqlite);

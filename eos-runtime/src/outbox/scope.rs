@@ -1,0 +1,226 @@
+//! The transaction of an `#[outbox]` method: its own, where the caller gave a pool, or the caller's that it joins.
+//!
+//! What the method publishes leaves with that transaction. A method that joined and fails leaves a mark: the caller's
+//! transaction cannot be committed any more, so that an error which the caller swallows does not commit half of the
+//! work. What is tried again is always the whole of a transaction, so only one that the method owns is.
+
+use std::fmt;
+#[cfg(test)]
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Pool;
+
+use super::Emits;
+use crate::error::TxError;
+use crate::listener::spec::Isolation;
+#[cfg(test)]
+use crate::store::{Dialect, Home, Store};
+use crate::store::{Tx, TxDatabase};
+
+/// What an `#[outbox]` method is called with: `&pool`, for a transaction of its own, or `&mut tx`, to join that one.
+pub struct TxSource<'t, DB: TxDatabase>(Given<'t, DB>);
+
+enum Given<'t, DB: TxDatabase> {
+    Pool(Pool<DB>),
+    Joined(&'t mut Tx<DB>),
+    #[cfg(test)]
+    Store(Pool<DB>, Arc<Home>),
+}
+
+impl<DB: TxDatabase> From<&Pool<DB>> for TxSource<'_, DB> {
+    fn from(pool: &Pool<DB>) -> Self {
+        TxSource(Given::Pool(pool.clone()))
+    }
+}
+
+impl<'t, DB: TxDatabase> From<&'t mut Tx<DB>> for TxSource<'t, DB> {
+    fn from(tx: &'t mut Tx<DB>) -> Self {
+        TxSource(Given::Joined(tx))
+    }
+}
+
+/// A store's own pool, whose schema is not that of the settings.
+#[cfg(test)]
+impl<DB: Dialect> From<&Store<DB>> for TxSource<'_, DB> {
+    fn from(store: &Store<DB>) -> Self {
+        TxSource(Given::Store(store.pool.clone(), Arc::clone(&store.home)))
+    }
+}
+
+impl<DB: TxDatabase> fmt::Debug for TxSource<'_, DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Given::Pool(_) => "TxSource(pool)",
+            Given::Joined(_) => "TxSource(transaction)",
+            #[cfg(test)]
+            Given::Store(..) => "TxSource(store)",
+        })
+    }
+}
+
+/// The arguments of `#[outbox(…)]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ScopeOptions {
+    /// `isolation = "…"`.
+    pub isolation: Option<Isolation>,
+    /// `retries = N`.
+    pub retries: u32,
+}
+
+/// The transaction while the method runs.
+pub struct Scope<'t, DB: TxDatabase> {
+    source: TxSource<'t, DB>,
+    options: ScopeOptions,
+    own: Option<Tx<DB>>,
+    tries: u32,
+}
+
+/// What a method's end came to.
+#[derive(Debug)]
+pub enum Ended<T, E> {
+    /// This is what the caller gets.
+    Done(Result<T, E>),
+    /// It met another transaction; the whole of it is to be done again.
+    Again,
+}
+
+impl<'t, DB: TxDatabase> Scope<'t, DB> {
+    /// Nothing is begun yet.
+    ///
+    /// # Errors
+    /// [`TxError::Isolation`]: another level than that of the transaction that it joins.
+    pub fn new(source: TxSource<'t, DB>, options: ScopeOptions) -> Result<Self, TxError> {
+        if let (Some(wanted), Given::Joined(tx)) = (options.isolation, &source.0)
+            && tx.isolation() != Some(wanted)
+        {
+            let joined = tx.isolation().map(Isolation::name);
+            return Err(TxError::Isolation { wanted: wanted.name(), joined });
+        }
+        Ok(Scope { source, options, own: None, tries: 0 })
+    }
+
+    /// The transaction, begun where it is the method's own.
+    ///
+    /// # Errors
+    /// [`TxError::Begin`].
+    pub async fn tx(&mut self) -> Result<&mut Tx<DB>, TxError> {
+        match &mut self.source.0 {
+            Given::Joined(tx) => Ok(tx),
+            Given::Pool(pool) => {
+                let begun = Tx::begin_on(pool, self.options.isolation).await?;
+                Ok(self.own.insert(begun))
+            }
+            #[cfg(test)]
+            Given::Store(pool, home) => {
+                let begun = self.own.insert(Tx::begin_on(pool, self.options.isolation).await?);
+                begun.set_home(Arc::clone(home));
+                Ok(begun)
+            }
+        }
+    }
+
+    /// Publishes what the method returned, and commits where the transaction is its own.
+    pub async fn end<T: Emits, E: From<TxError>>(&mut self, outcome: Result<T, E>) -> Ended<T::Value, E> {
+        match (&mut self.source.0, self.own.take()) {
+            (_, Some(own)) => self.end_own(own, outcome).await,
+            (Given::Joined(tx), None) => Ended::Done(join(tx, outcome)),
+            (_, None) => unreachable!("a method has its transaction before it has its outcome"),
+        }
+    }
+
+    async fn end_own<T: Emits, E: From<TxError>>(
+        &mut self,
+        mut own: Tx<DB>,
+        outcome: Result<T, E>,
+    ) -> Ended<T::Value, E> {
+        let (gave_way, failure) = match outcome {
+            Ok(returned) => match returned.emit(&mut own) {
+                Ok(value) => match own.commit_or_say().await {
+                    Ok(()) => return Ended::Done(Ok(value)),
+                    Err((gave_way, error)) => (gave_way, E::from(error)),
+                },
+                Err(error) => (false, E::from(error)),
+            },
+            Err(error) => {
+                let gave_way = own.pending.gave_way();
+                // Where that fails, dropping it has closed the connection: nothing is committed either way.
+                drop(own.rollback().await);
+                (gave_way, error)
+            }
+        };
+        if gave_way && self.tries < self.options.retries {
+            self.tries += 1;
+            tokio::time::sleep(pause(self.tries)).await;
+            return Ended::Again;
+        }
+        Ended::Done(Err(failure))
+    }
+}
+
+/// The caller's transaction goes on, or can only be rolled back.
+fn join<DB: TxDatabase, T: Emits, E: From<TxError>>(
+    tx: &mut Tx<DB>,
+    outcome: Result<T, E>,
+) -> Result<T::Value, E> {
+    let emitted = outcome.and_then(|returned| returned.emit(tx).map_err(E::from));
+    if emitted.is_err() {
+        tx.pending.roll_back_only();
+    }
+    emitted
+}
+
+/// Two transactions that met once should not meet again at the same moment.
+fn pause(tries: u32) -> Duration {
+    Duration::from_micros(fastrand::u64(500..=1_000 * u64::from(tries.min(20))))
+}
+
+impl<DB: TxDatabase> fmt::Debug for Scope<'_, DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("source", &self.source).field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What an `#[outbox]` method is declared to return, and what its caller gets.
+#[diagnostic::on_unimplemented(
+    message = "an `#[outbox]` method cannot return `{Self}`",
+    label = "return a `Result`: its Ok is an event, a `Vec` or an `Option` of one, `()`, or `Emit<T>`"
+)]
+pub trait OutboxReturn {
+    /// Its Ok.
+    type Returned: Emits;
+    /// Its Err.
+    type Error;
+    /// What the caller gets.
+    type Output;
+}
+
+impl<T: Emits, E> OutboxReturn for Result<T, E> {
+    type Returned = T;
+    type Error = E;
+    type Output = Result<T::Value, E>;
+}
+
+/// The error type of an `#[outbox]` method.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold an error of the transaction itself",
+    label = "implement `From<eos_runtime::TxError>` for it: the transaction may not begin, or not commit",
+    note = "with thiserror it is one more case: `#[error(transparent)] Transaction(#[from] eos_runtime::TxError)`"
+)]
+pub trait FromTxError: From<TxError> {}
+
+impl<E: From<TxError>> FromTxError for E {}
+
+/// The database of a transaction's type.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a transaction",
+    label = "an `#[outbox]` method takes `&mut PgTx`, `&mut MySqlTx` or `&mut SqliteTx` (or an alias of one)"
+)]
+pub trait TxType {
+    /// Which it is.
+    type Database: TxDatabase;
+}
+
+impl<DB: TxDatabase> TxType for Tx<DB> {
+    type Database = DB;
+}
