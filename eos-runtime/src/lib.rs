@@ -11,7 +11,7 @@ mod extract;
 mod fault;
 mod kafka;
 mod listener;
-mod outbox;
+pub mod outbox;
 mod record;
 mod settings;
 mod source;
@@ -22,7 +22,7 @@ mod trace;
 pub mod __private;
 pub mod testing;
 
-pub use app::{App, DatabasePool, app, run};
+pub use app::{App, DatabasePool, app, relay, run};
 pub use eos_macros::{Event, kafka_listener};
 pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, TxError, Verdict};
 pub use event::{Event, EventValue};
@@ -31,6 +31,7 @@ pub use extract::{
     Rejection, State,
 };
 pub use kafka::embedded;
+pub use outbox::{Emit, Emits, TxSource, transaction};
 pub use record::{Headers, Record, RecordBuilder};
 pub use settings::Mistakes;
 #[cfg(feature = "mysql")]
@@ -39,7 +40,6 @@ pub use store::MySqlTx;
 pub use store::PgTx;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteTx;
-pub use outbox::{Emit, Emits, TxSource, transaction};
 pub use store::{Savepoint, Tx, TxDatabase, begin, migrate, migrations};
 
 /// What a file with listeners needs: `use eos_runtime::prelude::*;`.

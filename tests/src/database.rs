@@ -55,8 +55,9 @@ pub struct Database {
     name: String,
 }
 
+/// Connections to whichever database it is.
 #[derive(Debug, Clone)]
-enum Pool {
+pub(crate) enum Pool {
     Postgres(PgPool),
     MySql(MySqlPool),
     Sqlite(SqlitePool),
@@ -73,7 +74,24 @@ macro_rules! on_pool {
     };
 }
 
+/// The same for what is done elsewhere, with whichever pool it is.
+macro_rules! on_database {
+    ($database:expr, $pool:ident => $work:expr) => {
+        match $database.pool() {
+            crate::database::Pool::Postgres($pool) => $work,
+            crate::database::Pool::MySql($pool) => $work,
+            crate::database::Pool::Sqlite($pool) => $work,
+        }
+    };
+}
+pub(crate) use on_database;
+
 impl Database {
+    /// The pool, whichever it is.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Makes one on the test's server, or as a file in `folder`.
     pub async fn create(kind: Kind, name: &str, folder: &Path) -> Self {
         match kind {

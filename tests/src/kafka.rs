@@ -42,6 +42,58 @@ pub struct Sent {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// A record as a reader sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Which partition.
+    pub partition: i32,
+    /// Where in it.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its payload.
+    pub payload: Option<Vec<u8>>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Seen {
+    fn of(message: &rdkafka::message::BorrowedMessage<'_>) -> Self {
+        use rdkafka::message::Headers as _;
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+        });
+        Seen {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            headers,
+        }
+    }
+
+    /// A header's value as text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let (_, value) = self.headers.iter().rev().find(|(known, _)| known == name)?;
+        Some(String::from_utf8_lossy(value.as_deref()?).into_owned())
+    }
+
+    /// The id that duplicates share.
+    pub fn id(&self) -> String {
+        self.header("message-id").expect("every record of a relay has an id")
+    }
+
+    /// Its key as text.
+    pub fn key_text(&self) -> String {
+        String::from_utf8_lossy(self.key.as_deref().unwrap_or_default()).into_owned()
+    }
+
+    /// Its payload as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.payload.as_deref().unwrap_or_default()).into_owned()
+    }
+}
+
 type Report = oneshot::Sender<Result<(i32, i64), String>>;
 
 /// Hands each delivery's report to who waits for it.
@@ -215,6 +267,36 @@ impl Kafka {
             }
         };
         (0..partitions).map(offset).collect()
+    }
+
+    /// Every record of a topic that a reader sees who waits for commits, each partition in its order.
+    pub async fn read(&self, topic: &str) -> Vec<Seen> {
+        let partitions = self.partitions(topic).await;
+        let consumer: BaseConsumer = config(&self.servers)
+            .set("group.id", "nobody")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .expect("a consumer");
+        let topic = topic.to_owned();
+        let read = move || {
+            let mut from = TopicPartitionList::new();
+            for partition in 0..partitions as i32 {
+                from.add_partition_offset(&topic, partition, Offset::Beginning).expect("a valid offset");
+            }
+            consumer.assign(&from).expect("assigned");
+            let (mut seen, mut ended) = (Vec::new(), 0);
+            while ended < partitions {
+                match consumer.poll(TIMEOUT).expect("an answer in time") {
+                    Ok(message) => seen.push(Seen::of(&message)),
+                    Err(rdkafka::error::KafkaError::PartitionEOF(_)) => ended += 1,
+                    Err(error) => panic!("cannot read: {error}"),
+                }
+            }
+            seen
+        };
+        tokio::task::spawn_blocking(read).await.expect("no panic")
     }
 
     /// The offsets of a partition that a reader sees, from its first to its last.

@@ -15,6 +15,7 @@
 mod database;
 mod kafka;
 mod order;
+mod outbox;
 mod private;
 pub mod proxy;
 mod scene;
@@ -24,8 +25,9 @@ mod tell;
 mod waiting;
 
 pub use database::{Applied, Database, Kind, Position};
-pub use kafka::{Kafka, Sent};
+pub use kafka::{Kafka, Seen, Sent};
 pub use order::{Order, What};
+pub use outbox::{Delivery, Events};
 pub use private::Private;
 pub use scene::Scene;
 pub use servers::{kafka_tool, servers};

@@ -29,6 +29,8 @@ pub struct App {
     pub(super) expected: Vec<String>,
     pub(super) shutdown: Option<Shutdown>,
     pub(super) settings: Option<PathBuf>,
+    /// No listeners, and every database that there is: a relay alone.
+    pub(super) relay_alone: bool,
     /// Calls that contradict each other.
     pub(super) mistakes: Found,
 }
@@ -53,6 +55,21 @@ pub(super) type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// ```
 pub fn app() -> App {
     App::default()
+}
+
+/// Starts describing a relay alone: a process that publishes what others have stored in the outbox of each database of
+/// the settings, and runs no listener.
+///
+/// ```no_run
+/// # async fn example() -> eos_runtime::Result<()> {
+/// eos_runtime::relay().run().await
+/// # }
+/// ```
+///
+/// It runs in as many processes as are started, and shares the work out. `run()` publishes too, unless `[outbox] relay`
+/// is `off`; this does in any case.
+pub fn relay() -> App {
+    App { relay_alone: true, ..App::default() }
 }
 
 impl App {

@@ -55,6 +55,18 @@ impl<'a> Databases<'a> {
         self.plan(name)
     }
 
+    /// One that the application gives, whether or not a listener asks for it: its services may publish.
+    pub(super) fn also(&mut self, name: &str) {
+        self.plan(name);
+    }
+
+    /// Every database that has an address or a pool.
+    pub(super) fn all(&mut self) {
+        for name in self.names() {
+            self.plan(name);
+        }
+    }
+
     pub(super) fn kind(&self, database: DatabaseRef) -> DatabaseKind {
         self.needed[database.0].target.kind()
     }

@@ -13,13 +13,14 @@ mod deliver;
 mod glob;
 mod open;
 mod plan;
+mod relays;
 mod run;
 mod select;
 mod serve;
 mod signals;
 mod target;
 
-pub use builder::{App, app};
+pub use builder::{App, app, relay};
 pub use run::run;
 pub use target::DatabasePool;
 

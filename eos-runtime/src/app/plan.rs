@@ -15,8 +15,8 @@ use crate::extract::{Needs, States};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, ListenerSpec, Mode};
 use crate::settings::{
-    DatabaseKind, Environment, File, Found, Given, ListenerOverride, Settings, Values, either, keep,
-    tables_read,
+    DatabaseKind, Environment, File, Found, Given, ListenerOverride, RelayRuns, Settings, Values, either,
+    keep, tables_read,
 };
 
 /// What will run.
@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) databases: Vec<PlannedDatabase>,
     pub(crate) states: States,
     pub(crate) classify: Classify,
+    /// Whether this process publishes from the outboxes of its databases.
+    pub(crate) relays: bool,
     /// Worth a warning, but no mistake.
     pub(super) remarks: Vec<String>,
 }
@@ -53,21 +55,35 @@ impl Plan {
             expected: &app.expected,
             overrides: &settings.listeners,
         };
-        let specs = selection.choose(linked, &found);
+        let relay_alone = app.relay_alone;
+        let specs = if relay_alone { Vec::new() } else { selection.choose(linked, &found) };
         let states = app.take_states();
         let mut making = Making::new(&settings, &loaded.values, &app.pools, &states, &found);
         let listeners: Vec<Listener> = specs.into_iter().filter_map(|spec| making.listener(spec)).collect();
+        if relay_alone {
+            making.databases.all();
+        }
+        for name in app.pools.keys() {
+            making.databases.also(name);
+        }
         let databases = making.finish();
+        if relay_alone && databases.is_empty() {
+            found.add(
+                "a relay publishes from databases, and there is none; set `[database] url` (`EOS_DATABASE_URL`), or give \
+                 a pool by `relay().database(&pool)`",
+            );
+        }
         checks::one_listener_a_topic(&listeners, &found);
         found.into_mistakes().map_err(Error::Setup)?;
         keep(loaded.values, settings.databases.clone());
         Ok(Plan {
-            settings: Arc::new(settings),
             listeners,
             databases,
             states,
             classify: Classify::new(app.rules),
+            relays: relay_alone || settings.outbox.relay == RelayRuns::On,
             remarks: loaded.remarks,
+            settings: Arc::new(settings),
         })
     }
 }

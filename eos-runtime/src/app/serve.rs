@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
+use super::relays::Relays;
 use crate::consumer::{Bound, Counts, RetryPolicy, Work, run_plain, run_transactional};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
@@ -39,17 +40,22 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     };
     let opened = opened?;
     let works = works(&plan, opened.cluster_id.as_ref());
+    let relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, failed) = match started {
         Ok(mut consumers) => {
-            let failed = run_until_stopped(&mut consumers, &stop).await;
+            let failed = run_until_stopped(&mut consumers, relays.as_ref(), &stop).await;
             (consumers, failed)
         }
         Err(failure) => (Vec::new(), Err(failure)),
     };
 
-    // In order: no new records, attempts in flight end, offsets are committed, then nothing needs a database.
+    // In order: no new records, attempts in flight end, offsets are committed, what they published leaves, and then nothing
+    // needs a database.
     end_consumers(consumers, most_of(plan.settings.shutdown.deadline)).await;
+    if let Some(relays) = relays {
+        relays.end().await;
+    }
     care.stop.cancel();
     tasks.close();
     tasks.wait().await;
@@ -190,11 +196,27 @@ fn transactional<D: Dialect>(work: Arc<Work>, bound: Bound<D>, handler: TxHandle
 }
 
 /// Waits for the stop, or for a consumer that cannot go on.
-async fn run_until_stopped(consumers: &mut [Consumer], stop: &CancellationToken) -> Result<(), KafkaFailure> {
-    let ended = select_all(consumers.iter_mut().map(|consumer| Box::pin(consumer.ended())));
+async fn run_until_stopped(
+    consumers: &mut [Consumer],
+    relays: Option<&Relays>,
+    stop: &CancellationToken,
+) -> Result<(), KafkaFailure> {
+    let consumers = async {
+        if consumers.is_empty() {
+            return std::future::pending().await;
+        }
+        select_all(consumers.iter_mut().map(|consumer| Box::pin(consumer.ended()))).await.0
+    };
+    let relays = async {
+        match relays {
+            Some(relays) => relays.failed().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = stop.cancelled() => Ok(()),
-        (ended, ..) = ended => ended,
+        ended = consumers => ended,
+        failure = relays => Err(failure),
     }
 }
 

@@ -69,6 +69,22 @@ const PROMISED: [(&str, &str); 4] = [
     ("enable.partition.eof", "false"),
 ];
 
+/// Properties of consumers, about which a producer would only warn.
+const CONSUMERS: [&str; 12] = [
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "fetch.message.max.bytes",
+    "max.partition.fetch.bytes",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "fetch.wait.max.ms",
+    "fetch.queue.backoff.ms",
+    "fetch.error.backoff.ms",
+    "isolation.level",
+    "check.crcs",
+    "client.rack",
+];
+
 impl ClientOptions {
     /// The settings of a client that belongs to no group.
     pub(super) fn plain(&self) -> ClientConfig {
@@ -82,6 +98,15 @@ impl ClientOptions {
         }
         let debugs = self.properties.contains_key("debug");
         config.set_log_level(if debugs { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
+        config
+    }
+
+    /// The settings of a producer, without the properties that only a consumer knows.
+    pub(super) fn producer(&self) -> ClientConfig {
+        let mut config = self.plain();
+        for property in CONSUMERS {
+            config.remove(property);
+        }
         config
     }
 

@@ -1,4 +1,4 @@
-//! The log source: the only room that says `rdkafka`.
+//! Kafka, read and written: the only room that says `rdkafka`.
 //!
 //! | file | what it promises |
 //! |---|---|
@@ -11,6 +11,9 @@
 //! | `copy.rs` | librdkafka's message → our record, one allocation |
 //! | `context.rs` | what librdkafka calls back: written down, never acted on there |
 //! | `cluster.rs`, `outage.rs` | questions to the cluster, asked off the poll thread; one report an outage |
+//! | `producer.rs` | records leave in the order in which they were handed over, and the fate of each is told |
+//! | `topics.rs` | what is known of the topics that are written to |
+//! | `markers.rs` | what a lane's last Kafka transaction published |
 //! | `failure.rs` | which errors end the process, and whose turn it is |
 //! | `embedded.rs` | librdkafka's in-process broker |
 
@@ -22,14 +25,20 @@ mod context;
 mod copy;
 pub mod embedded;
 mod failure;
+mod markers;
 mod outage;
 mod partitions;
 mod poll;
+mod producer;
 mod seek;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub(crate) use client::{ClientOptions, ConsumerOptions};
 pub(crate) use cluster::Cluster;
 pub(crate) use consumer::{Consumer, OnLease};
 pub(crate) use failure::KafkaFailure;
+pub(crate) use markers::last_marker;
+pub(crate) use producer::{Fate, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
+pub(crate) use topics::{Topic, Topics};

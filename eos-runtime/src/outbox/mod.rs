@@ -6,14 +6,19 @@
 //! | `emit.rs` | what an `#[outbox]` method can return: an event, several, or a value with events beside it |
 //! | `scope.rs` | the transaction of such a method: its own, or the caller's that it joins |
 //! | `transaction.rs` | the same for a block of code |
+//! | `refused.rs` | entries that Kafka refused: seen, tried again, discarded |
+//! | `relay/` | publishes what stands in the table, and retries until it is there |
 //!
 //! The table is the store's: `store/outbox` and each database's `outbox.sql`.
 
 pub(crate) mod emit;
 mod publish;
+mod refused;
+pub(crate) mod relay;
 pub(crate) mod scope;
 mod transaction;
 
 pub use emit::{Emit, Emits};
+pub use refused::{OutboxDatabase, Refused, discard, refused, retry};
 pub use scope::TxSource;
 pub use transaction::transaction;

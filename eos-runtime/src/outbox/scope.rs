@@ -177,7 +177,10 @@ fn pause(tries: u32) -> Duration {
 
 impl<DB: TxDatabase> fmt::Debug for Scope<'_, DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("source", &self.source).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Scope")
+            .field("source", &self.source)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,6 +9,7 @@ mod environment;
 mod file;
 mod kafka;
 mod mistake;
+mod outbox;
 mod placeholder;
 mod process;
 mod properties;
@@ -26,8 +27,10 @@ pub(crate) use file::File;
 pub(crate) use kafka::{Bootstrap, Kafka, RetentionGap, Start};
 pub use mistake::Mistakes;
 pub(crate) use mistake::{Found, either, nearest};
+pub(crate) use outbox::{Delivery, OnUndeliverable, Outbox, RelayRuns};
 pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use process::{keep, resolve, schema_of};
+pub(crate) use properties::Properties;
 pub(crate) use rest::{Inbox, ListenerOverride, Retry, Shutdown};
 
 use reader::Section;
@@ -39,6 +42,7 @@ pub(crate) struct Settings {
     /// By name; `[database]` is the one named `default`.
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
     pub(crate) retry: Retry,
     pub(crate) shutdown: Shutdown,
     /// By the listener's id.
@@ -85,6 +89,7 @@ impl Settings {
             kafka: Kafka::read(root.section("kafka")),
             databases: database::read(&mut root),
             inbox: Inbox::read(root.section("inbox")),
+            outbox: Outbox::read(root.section("outbox")),
             retry: Retry::read(root.section("retry")),
             shutdown: Shutdown::read(root.section("shutdown")),
             listeners: root

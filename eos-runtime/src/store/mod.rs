@@ -25,9 +25,12 @@ use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
-pub use migrate::{migrate, migrations};
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
-pub(crate) use outbox::{Entry, Home, Serving, write_headers};
+pub use migrate::{migrate, migrations};
+pub(crate) use outbox::{
+    Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refused, RelayDialect, SLOTS, Serving, Slot, Waiting,
+    read_headers, write_headers,
+};
 pub use tx::*;
 
 /// Whose position: one row of `eos_position`.

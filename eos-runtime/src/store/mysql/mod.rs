@@ -11,6 +11,7 @@
 mod attempt;
 mod outbox;
 mod pool;
+mod relay;
 mod schema;
 mod sweep;
 mod take;

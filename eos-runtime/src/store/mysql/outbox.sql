@@ -30,14 +30,14 @@ create table if not exists {schema}eos_lane (
     first_slot  smallint   not null primary key,
     end_slot    smallint   not null,
     epoch       bigint     not null default 0,
-    owner       binary(16),
-    lease_until bigint     not null default 0
+    owner       varchar(36),
+    lease_until bigint     not null default 0   -- in milliseconds since 1970
 ) engine = InnoDB;
 
 -- The relays that live, so that each knows its share.
 create table if not exists {schema}eos_relay (
-    id          binary(16) not null primary key,
-    alive_until bigint     not null
+    id          varchar(36) not null primary key,
+    alive_until bigint      not null   -- in milliseconds since 1970
 ) engine = InnoDB;
 
 -- This database's own id: two services whose databases have the same name must not fence each other.

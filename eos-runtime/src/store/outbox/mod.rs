@@ -3,6 +3,7 @@
 //! | file | what it promises |
 //! |---|---|
 //! | `entry.rs` | one event as the table holds it; headers as text that people can read and any bytes fit in |
+//! | `relay.rs` | what a relay asks: what waits, what left, what was refused, and who publishes which slots |
 //! | `home.rs` | the outbox of one database as this process knows it: its schema, and who is woken by a commit |
 //!
 //! Columns and their reasons are in each database's `outbox.sql`.
@@ -10,6 +11,7 @@
 mod entry;
 mod headers;
 mod home;
+mod relay;
 
 use std::future::Future;
 
@@ -22,6 +24,7 @@ use crate::listener::spec::Isolation;
 pub(crate) use entry::Entry;
 pub(crate) use headers::{read as read_headers, write as write_headers};
 pub(crate) use home::{Home, Serving};
+pub(crate) use relay::*;
 
 /// What a database does for the transactions that services begin, and for what is published in them.
 pub trait OutboxDialect: Database {
@@ -66,10 +69,7 @@ pub trait OutboxDialect: Database {
         Self: super::TxDatabase;
 
     /// Makes the tables of eos, or brings them up to date; the schema as SQL says it.
-    fn migrate_outbox(
-        pool: &Pool<Self>,
-        schema: &str,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+    fn migrate_outbox(pool: &Pool<Self>, schema: &str) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// Wakes the relays of other processes, outside of any transaction.
     fn announce(pool: &Pool<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;

@@ -12,6 +12,7 @@ mod attempt;
 mod locator;
 mod outbox;
 mod pool;
+mod relay;
 mod schema;
 mod sweep;
 mod take;

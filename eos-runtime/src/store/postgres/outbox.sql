@@ -36,14 +36,14 @@ create table if not exists {schema}eos_lane (
     first_slot  smallint primary key,
     end_slot    smallint not null check (end_slot > first_slot),
     epoch       bigint   not null default 0,
-    owner       uuid,
-    lease_until timestamptz not null default '-infinity'
+    owner       text,
+    lease_until bigint   not null default 0    -- in milliseconds since 1970
 );
 
 -- The relays that live, so that each knows its share.
 create table if not exists {schema}eos_relay (
-    id          uuid primary key,
-    alive_until timestamptz not null
+    id          text   primary key,
+    alive_until bigint not null             -- in milliseconds since 1970
 );
 
 -- This database's own id: two services whose databases have the same name must not fence each other.

@@ -12,6 +12,7 @@ mod holder;
 mod lock;
 mod outbox;
 mod pool;
+mod relay;
 mod schema;
 mod sweep;
 mod take;

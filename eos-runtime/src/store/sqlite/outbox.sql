@@ -36,14 +36,14 @@ create table if not exists {schema}eos_lane (
     first_slot  integer primary key,
     end_slot    integer not null check (end_slot > first_slot),
     epoch       integer not null default 0,
-    owner       blob,
-    lease_until integer not null default 0
+    owner       text,
+    lease_until integer not null default 0   -- in milliseconds since 1970
 );
 
 -- The relays that live, so that each knows its share.
 create table if not exists {schema}eos_relay (
-    id          blob primary key,
-    alive_until integer not null
+    id          text primary key,
+    alive_until integer not null             -- in milliseconds since 1970
 );
 
 -- This database's own id: two services whose databases have the same name must not fence each other.

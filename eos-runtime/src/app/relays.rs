@@ -1,0 +1,86 @@
+//! The relays of this process: one for each of its databases, until they are told to end.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::open::Opened;
+use super::plan::Plan;
+use crate::kafka::{ClientOptions, KafkaFailure};
+use crate::outbox::relay::{self, RelayOptions};
+use crate::store::{RelayDialect, Store};
+
+/// Relays that run.
+pub(super) struct Relays {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<KafkaFailure>>,
+}
+
+impl Relays {
+    /// Starts a relay for each database, where this process is to publish.
+    pub(super) fn start(plan: &Plan, client: &ClientOptions, databases: &[Opened]) -> Option<Self> {
+        if !plan.relays || databases.is_empty() {
+            return None;
+        }
+        let (failed, failures) = mpsc::unbounded_channel();
+        let relays = Relays {
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            failures: tokio::sync::Mutex::new(failures),
+        };
+        for database in databases {
+            let options = RelayOptions::from(&plan.settings.outbox);
+            match database {
+                #[cfg(feature = "postgres")]
+                Opened::Postgres(bound) => relays.spawn(&bound.store, client, options, &failed),
+                #[cfg(feature = "mysql")]
+                Opened::MySql(bound) => relays.spawn(&bound.store, client, options, &failed),
+                #[cfg(feature = "sqlite")]
+                Opened::Sqlite(bound) => relays.spawn(&bound.store, client, options, &failed),
+            }
+        }
+        relays.tasks.close();
+        Some(relays)
+    }
+
+    fn spawn<D: RelayDialect>(
+        &self,
+        store: &Arc<Store<D>>,
+        client: &ClientOptions,
+        options: RelayOptions,
+        failed: &mpsc::UnboundedSender<KafkaFailure>,
+    ) {
+        let relay = relay::run(Arc::clone(store), client.clone(), options, self.stop.clone());
+        let failed = failed.clone();
+        self.tasks.spawn(async move {
+            if let Err(failure) = relay.await {
+                // Nobody listens any more where the process stops already.
+                drop(failed.send(failure));
+            }
+        });
+    }
+
+    /// Waits for a relay that cannot go on.
+    pub(super) async fn failed(&self) -> KafkaFailure {
+        match self.failures.lock().await.recv().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets them finish what they have begun, and hand their lanes back.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Relays {
+    /// Whoever stops at once does not wait for them.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,339 @@
+//! Producers for relays: records leave in the order in which they were handed over, and the fate of each is told.
+//!
+//! A producer is idempotent, and transactional where it has an id. What it is handed is sent as one *batch*; the next
+//! begins when the fate of all of it is known. `enable.gapless.guarantee` ends the producer where a record in the middle
+//! fails for good, so that nothing behind it slips past; whoever owns the producer makes a new one then.
+//!
+//! rdkafka's calls about transactions block, so they run on blocking threads. Its `commit_transaction` flushes in slices
+//! of 100 ms while records are in flight, so it is called when none are.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaError};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::util::Timeout;
+use tokio::sync::Notify;
+
+use super::client::ClientOptions;
+use super::context;
+use super::failure::KafkaFailure;
+use crate::settings::Properties;
+
+/// A record that is to leave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) payload: Option<&'a [u8]>,
+    pub(crate) headers: &'a [(Cow<'static, str>, Option<Bytes>)],
+}
+
+/// What a producer is for.
+#[derive(Debug, Clone)]
+pub(crate) struct ProducerOptions {
+    /// `transactional.id`, where it has transactions.
+    pub(crate) transactional_id: Option<String>,
+    /// The most that the brokers take as one batch of records, of the topics that are known.
+    pub(crate) batch_bytes: usize,
+    /// `[outbox.properties]`.
+    pub(crate) properties: Properties,
+}
+
+/// A producer and what it told.
+#[derive(Clone)]
+pub(crate) struct Producer {
+    inner: Arc<ThreadedProducer<Reports>>,
+    reports: Arc<Batch>,
+}
+
+/// Why a record did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotSent {
+    /// Its place in the batch.
+    pub(crate) index: usize,
+    pub(crate) code: Code,
+}
+
+/// Why a transaction did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransactionError {
+    /// It has to be aborted; then all of it can be done again.
+    #[error("the Kafka transaction has to be aborted: {0}")]
+    Abort(String),
+    /// Another producer has this id, or nobody knows what became of it: this producer is of no more use.
+    #[error("the producer cannot go on: {0}")]
+    Lost(String),
+}
+
+/// The batch that is on its way.
+#[derive(Debug, Default)]
+struct Batch {
+    left: AtomicUsize,
+    failures: Mutex<Vec<NotSent>>,
+    done: Notify,
+}
+
+struct Reports(Arc<Batch>);
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // That the guarantee of no gaps is called experimental is nothing that a user could change.
+        let level = if facility == "CONFWARN" { RDKafkaLogLevel::Debug } else { level };
+        context::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "eos::kafka", %error, reason, "a producer's trouble");
+    }
+}
+
+impl ProducerContext for Reports {
+    /// The record's place in its batch.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        if let Err((error, _)) = result {
+            self.0.failed(index, error.rdkafka_error_code().unwrap_or(Code::Fail));
+        }
+        self.0.one_done();
+    }
+}
+
+impl Batch {
+    fn failed(&self, index: usize, code: Code) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(NotSent { index, code });
+    }
+
+    fn one_done(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.done.notify_one();
+        }
+    }
+}
+
+/// What order and "once" hang on; nobody may change these.
+const PROMISED: [(&str, &str); 4] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    // Java's, and so Spring's: a key lands where they put it.
+    ("partitioner", "murmur2_random"),
+    ("enable.gapless.guarantee", "true"),
+];
+
+impl Producer {
+    /// Makes one; it connects when it has something to do.
+    ///
+    /// # Errors
+    /// When librdkafka does not accept the settings.
+    pub(crate) fn new(client: &ClientOptions, options: &ProducerOptions) -> Result<Self, KafkaFailure> {
+        let mut config = client.producer();
+        // A batch is handed over at once, and there is nothing to wait for behind it.
+        config.set("linger.ms", "0").set("queue.buffering.max.messages", "100000");
+        for (name, value) in options.properties.iter() {
+            config.set(name, value);
+        }
+        config
+            .set("batch.size", options.batch_bytes.clamp(1, 1_000_000).to_string())
+            // The topics decide what is too large, and not this client.
+            .set("message.max.bytes", "1000000000");
+        for (name, value) in PROMISED {
+            config.set(name, value);
+        }
+        match &options.transactional_id {
+            Some(id) => config.set("transactional.id", id),
+            // A broker that is down is waited for.
+            None => config.set("message.timeout.ms", "0"),
+        };
+        let reports = Arc::new(Batch::default());
+        let inner = Arc::new(config.create_with_context(Reports(Arc::clone(&reports)))?);
+        Ok(Producer { inner, reports })
+    }
+
+    /// Sends a batch and waits for the fate of all of it; what did not leave comes back in order.
+    ///
+    /// # Cancel safety
+    /// When it is dropped, records may still leave. The producer is of no more use then.
+    pub(crate) async fn send<'a>(
+        &self,
+        records: impl ExactSizeIterator<Item = Outgoing<'a>>,
+    ) -> Vec<NotSent> {
+        let count = records.len();
+        // One more, which is taken off when all are handed over: the batch cannot be done before.
+        self.reports.left.store(1, Ordering::Release);
+        for (index, record) in records.enumerate() {
+            self.reports.left.fetch_add(1, Ordering::AcqRel);
+            if let Err(code) = self.hand_over(index, &record).await {
+                self.reports.failed(index, code);
+                self.reports.left.fetch_sub(1, Ordering::AcqRel);
+                // Nothing behind it may slip past.
+                for behind in index + 1..count {
+                    self.reports.failed(behind, Code::PurgeQueue);
+                }
+                break;
+            }
+        }
+        if self.reports.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            loop {
+                let done = self.reports.done.notified();
+                if self.reports.left.load(Ordering::Acquire) == 0 {
+                    break;
+                }
+                done.await;
+            }
+        }
+        let mut failures =
+            std::mem::take(&mut *self.reports.failures.lock().unwrap_or_else(PoisonError::into_inner));
+        failures.sort_by_key(|failure| failure.index);
+        failures
+    }
+
+    /// Into librdkafka's queue; one that is full is waited for.
+    async fn hand_over(&self, index: usize, outgoing: &Outgoing<'_>) -> Result<(), Code> {
+        let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len());
+        for (key, value) in outgoing.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        let mut record =
+            BaseRecord::<[u8], [u8], usize>::with_opaque_to(outgoing.topic, index).headers(headers);
+        (record.partition, record.key, record.payload) = (outgoing.partition, outgoing.key, outgoing.payload);
+        loop {
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), again)) => {
+                    record = again;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err((KafkaError::MessageProduction(code), _)) => return Err(code),
+                // A topic's name with a NUL in it.
+                Err(_) => return Err(Code::InvalidTopic),
+            }
+        }
+    }
+
+    /// Fences every earlier producer of this id, and ends what it had begun.
+    ///
+    /// # Errors
+    /// [`TransactionError::Lost`], also where the brokers cannot be reached in time.
+    pub(crate) async fn init_transactions(&self) -> Result<(), TransactionError> {
+        self.blocking(|producer| producer.init_transactions(Timeout::After(Duration::from_secs(30)))).await
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// Where this producer is of no more use.
+    pub(crate) fn begin_transaction(&self) -> Result<(), TransactionError> {
+        self.inner.begin_transaction().map_err(TransactionError::of)
+    }
+
+    /// Commits. An answer that does not come is waited for as long as the transaction may take.
+    ///
+    /// # Errors
+    /// [`TransactionError::Abort`], or [`TransactionError::Lost`] where nobody knows.
+    pub(crate) async fn commit_transaction(&self) -> Result<(), TransactionError> {
+        self.blocking(|producer| {
+            loop {
+                match producer.commit_transaction(Timeout::Never) {
+                    Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+                    outcome => return outcome,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Aborts.
+    ///
+    /// # Errors
+    /// Where this producer is of no more use.
+    pub(crate) async fn abort_transaction(&self) -> Result<(), TransactionError> {
+        self.blocking(|producer| {
+            loop {
+                match producer.abort_transaction(Timeout::Never) {
+                    Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+                    outcome => return outcome,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Whether librdkafka has given it up.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.inner.client().fatal_error().is_some()
+    }
+
+    /// Ends it; what it still holds does not leave, unless it is on its way.
+    pub(crate) async fn close(self) {
+        drop(tokio::task::spawn_blocking(move || drop(self)).await);
+    }
+
+    async fn blocking(
+        &self,
+        call: impl FnOnce(&ThreadedProducer<Reports>) -> Result<(), KafkaError> + Send + 'static,
+    ) -> Result<(), TransactionError> {
+        let inner = Arc::clone(&self.inner);
+        match tokio::task::spawn_blocking(move || call(&inner)).await {
+            Ok(outcome) => outcome.map_err(TransactionError::of),
+            Err(panic) => Err(TransactionError::Lost(panic.to_string())),
+        }
+    }
+}
+
+impl TransactionError {
+    fn of(error: KafkaError) -> Self {
+        match error {
+            KafkaError::Transaction(error) if error.txn_requires_abort() => {
+                TransactionError::Abort(RDKafkaError::string(&error))
+            }
+            other => TransactionError::Lost(other.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").finish_non_exhaustive()
+    }
+}
+
+/// What follows from a record that did not leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// The record itself is refused: another try cannot help until somebody changes it, its topic or its rights.
+    Refused,
+    /// The brokers cannot take it now.
+    Outage,
+}
+
+impl NotSent {
+    /// What follows, if it was sent alone.
+    pub(crate) fn fate(&self) -> Fate {
+        const REFUSED: [Code; 14] = [
+            Code::MessageSizeTooLarge,
+            Code::MessageBatchTooLarge,
+            Code::InvalidMessageSize,
+            Code::UnknownTopic,
+            Code::UnknownTopicOrPartition,
+            Code::UnknownPartition,
+            Code::InvalidTopic,
+            Code::TopicAuthorizationFailed,
+            Code::InvalidRecord,
+            Code::PolicyViolation,
+            Code::InvalidTimestamp,
+            Code::InvalidArgument,
+            Code::UnsupportedForMessageFormat,
+            Code::InvalidMessage,
+        ];
+        if REFUSED.contains(&self.code) { Fate::Refused } else { Fate::Outage }
+    }
+}

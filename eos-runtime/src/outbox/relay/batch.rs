@@ -1,0 +1,168 @@
+//! Entries as records, as many at once as cannot hurt each other.
+//!
+//! A batch never holds two entries of one key for different topics: where the first is refused, the second, in another
+//! topic's queue, would have slipped past. And an entry that may be too large for its topic goes alone, since a limit is
+//! on what is sent together: a hundred small ones must not be refused with it.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+
+use super::reader::weight;
+use crate::kafka::{Outgoing, Topic, Topics};
+use crate::store::{Waiting, read_headers};
+
+/// What is sent at once at the most.
+const ENTRIES: usize = 5_000;
+const BYTES: usize = 8 * 1024 * 1024;
+
+/// The headers that eos writes.
+const TYPE: &str = "type";
+const MESSAGE_ID: &str = "message-id";
+
+/// Entries that are sent together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) entries: Vec<Ready>,
+}
+
+/// An entry, ready to leave.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) waiting: Waiting,
+    pub(super) headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
+}
+
+/// Why the next entry cannot be sent at all.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    pub(super) waiting: Waiting,
+    pub(super) why: String,
+}
+
+/// What stands at the front of the queue.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// These can be sent.
+    Send(Batch),
+    /// This one cannot.
+    Refuse(Unfit),
+    /// Nothing waits.
+    Nothing,
+}
+
+/// Takes the next batch from the queue; `one` takes a single entry.
+///
+/// # Errors
+/// The brokers do not tell what they know of a topic; the queue is as it was.
+pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bool) -> Result<Next, String> {
+    let mut batch = Batch::default();
+    let mut bytes = 0;
+    // By hash alone: two keys that are taken for one end a batch too soon, and that is all.
+    let mut topic_of_key: HashMap<u64, u64> = HashMap::new();
+    while let Some(front) = queue.front() {
+        let limit = match topics.look(&front.topic).await? {
+            Topic::Known { max_bytes } => max_bytes,
+            unfit => {
+                if !batch.entries.is_empty() {
+                    return Ok(Next::Send(batch));
+                }
+                topics.forget(&front.topic);
+                let why = objection(&front.topic, unfit);
+                return Ok(queue
+                    .pop_front()
+                    .map_or(Next::Nothing, |waiting| Next::Refuse(Unfit { waiting, why })));
+            }
+        };
+        let weighs = weight(front);
+        let large = weighs >= limit;
+        let hash = |text: &String| topic_of_key.hasher().hash_one(text);
+        let (key, topic) = (front.aggregate_id.as_ref().map(hash), hash(&front.topic));
+        let elsewhere = key.is_some_and(|key| topic_of_key.get(&key).is_some_and(|known| *known != topic));
+        let full = batch.entries.len() >= ENTRIES || bytes + weighs > BYTES;
+        if !batch.entries.is_empty() && (large || elsewhere || full) {
+            return Ok(Next::Send(batch));
+        }
+        let Some(waiting) = queue.pop_front() else { break };
+        match Ready::of(waiting) {
+            Ok(ready) => {
+                bytes += weighs;
+                if let Some(key) = key {
+                    topic_of_key.insert(key, topic);
+                }
+                batch.entries.push(ready);
+            }
+            Err(unfit) if batch.entries.is_empty() => return Ok(Next::Refuse(unfit)),
+            Err(unfit) => {
+                queue.push_front(unfit.waiting);
+                return Ok(Next::Send(batch));
+            }
+        }
+        if one || large {
+            break;
+        }
+    }
+    Ok(if batch.entries.is_empty() { Next::Nothing } else { Next::Send(batch) })
+}
+
+fn objection(topic: &str, known: Topic) -> String {
+    match known {
+        Topic::Forbidden => format!("the broker does not let us write to the topic `{topic}`"),
+        Topic::Impossible => format!("`{topic}` cannot be a topic's name"),
+        Topic::Missing | Topic::Known { .. } => format!("there is no topic `{topic}`"),
+    }
+}
+
+impl Ready {
+    fn of(waiting: Waiting) -> Result<Self, Unfit> {
+        let mut headers = Vec::with_capacity(4);
+        if let Some(text) = &waiting.headers {
+            match read_headers(text) {
+                Ok(read) => {
+                    for (name, value) in read.into_entries() {
+                        headers.push((Cow::Owned(String::from_utf8_lossy(&name).into_owned()), value));
+                    }
+                }
+                Err(error) => {
+                    let why = format!("its column `headers` is not what it should be: {error}");
+                    return Err(Unfit { waiting, why });
+                }
+            }
+        }
+        let has = |headers: &[(Cow<'static, str>, Option<Bytes>)], name: &str| {
+            headers.iter().any(|(known, _)| known == name)
+        };
+        if !waiting.type_name.is_empty() && !has(&headers, TYPE) {
+            headers.push((Cow::Borrowed(TYPE), Some(waiting.type_name.clone().into())));
+        }
+        if !has(&headers, MESSAGE_ID) {
+            headers.push((Cow::Borrowed(MESSAGE_ID), Some(waiting.id.clone().into())));
+        }
+        Ok(Ready { waiting, headers })
+    }
+
+    /// The key's bytes.
+    fn key(&self) -> Option<&[u8]> {
+        let binary = self.waiting.binary_key.as_deref();
+        binary.or(self.waiting.aggregate_id.as_ref().map(|key| key.as_bytes()))
+    }
+
+    /// The record that it becomes.
+    pub(super) fn record(&self) -> Outgoing<'_> {
+        Outgoing {
+            topic: &self.waiting.topic,
+            partition: None,
+            key: self.key(),
+            payload: self.waiting.payload.as_deref(),
+            headers: &self.headers,
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn seqs(&self) -> Vec<i64> {
+        self.entries.iter().map(|ready| ready.waiting.seq).collect()
+    }
+}

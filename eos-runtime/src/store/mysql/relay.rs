@@ -1,0 +1,66 @@
+//! A relay's statements on MySQL and MariaDB.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use futures_util::Stream;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
+
+use super::run;
+use crate::store::Store;
+use crate::store::outbox::{
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refused, Slot, Unfinished, Waiting, Words, hex, listed,
+    relay_dialect,
+};
+
+const WORDS: Words = Words {
+    now_ms: "cast(unix_timestamp(now(3)) * 1000 as signed)",
+    stamp: "cast(unix_timestamp(now(3)) * 1000 as signed)",
+    before: |ms| format!("cast(unix_timestamp(now(3)) * 1000 as signed) - {ms}"),
+    text: "char",
+    values: ["?", "?", "?", "?"],
+    hex_text: |text| format!("convert(x'{}' using utf8mb4)", hex(text)),
+    key_column: "`key`",
+    concatenated: "concat('outbox.event.', aggregatetype)",
+    on_known: "on duplicate key update alive_until =",
+};
+
+relay_dialect!(MySql, WORDS);
+
+fn for_relay(store: &Store<MySql>) -> Store<MySql> {
+    let options = (*store.pool.connect_options()).clone();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|connection, _| {
+            Box::pin(run(connection, "set session transaction isolation level read committed"))
+        })
+        .connect_lazy_with(options);
+    Store { pool, schema: store.schema.clone(), home: store.home.clone() }
+}
+
+/// For reading, deleting, sharing, and one to spare.
+const CONNECTIONS: u32 = 4;
+
+/// The row of this database's own id is what everybody locks; it never changes.
+async fn begin_sharing(store: &Store<MySql>, connection: &mut MySqlConnection) -> sqlx::Result<()> {
+    let lock = format!("select one from {}eos_identity where one = 1 for update", store.schema);
+    run(connection, format!("start transaction; {lock}")).await
+}
+
+async fn write(store: &Store<MySql>, sql: String) -> sqlx::Result<u64> {
+    Ok(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&store.pool).await?.rows_affected())
+}
+
+async fn with_seqs(store: &Store<MySql>, how: String, and: &str, seqs: &[i64]) -> sqlx::Result<u64> {
+    if seqs.is_empty() {
+        return Ok(0);
+    }
+    write(store, format!("{how} where seq in {}{and}", listed(seqs))).await
+}
+
+fn announcements(_store: &Store<MySql>) -> impl Stream<Item = ()> + Send + 'static {
+    futures_util::stream::pending()
+}

@@ -1,0 +1,482 @@
+//! What a relay asks of the table: what waits, what left, what was refused, and who publishes which slots.
+//!
+//! The statements are the same in every database but for a few words, which are constants of [`RelayDialect`]; whatever
+//! is not bound is a number or a name of ours.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut, Range};
+use std::time::Duration;
+
+use futures_util::Stream;
+use sqlx::pool::PoolConnection;
+
+use crate::store::{Dialect, Store};
+
+/// One of the 1,024 slices of the keys.
+pub(crate) type Slot = i16;
+
+/// How many there are, for ever: the table's column is made of it.
+pub(crate) const SLOTS: Slot = 1024;
+
+/// An entry that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) topic: String,
+    pub(crate) aggregate_id: Option<String>,
+    /// Where the key is no text.
+    pub(crate) binary_key: Option<Vec<u8>>,
+    pub(crate) type_name: String,
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) headers: Option<String>,
+}
+
+/// Which entries to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Look<'a> {
+    pub(crate) slots: Range<Slot>,
+    /// Nothing up to this number.
+    pub(crate) above: i64,
+    /// Keys that wait for an earlier entry of theirs, which was refused.
+    pub(crate) held: &'a [String],
+    pub(crate) limit: usize,
+}
+
+/// An entry that was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) waiting: Waiting,
+    pub(crate) attempts: i32,
+    pub(crate) error: String,
+}
+
+/// A range of slots with one owner at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub(crate) slots: Range<Slot>,
+    pub(crate) epoch: i64,
+    /// Whose lease has not run out.
+    pub(crate) owner: Option<String>,
+}
+
+/// Who lives, and who has what; as it was under the lock.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lanes {
+    pub(crate) relays: Vec<String>,
+    pub(crate) lanes: Vec<Lane>,
+}
+
+/// A change of who has what. Only an owner changes its own lanes; whoever wants a free one takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A free lane, under a new epoch.
+    Take(Slot),
+    /// Mine, until another lease is over.
+    Renew(Slot),
+    /// Free again.
+    Release(Slot),
+    /// Mine up to the second slot, free from there.
+    Split(Slot, Slot),
+    /// The second, which is mine and follows the first, becomes a part of it.
+    Merge(Slot, Slot),
+}
+
+/// What becomes of an entry that left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// Its row is deleted.
+    Delete,
+    /// Its row is marked, and deleted later.
+    Keep,
+}
+
+/// How a relay's questions are asked of one database. The store's pool is the relay's own.
+pub(crate) trait RelayDialect: Dialect {
+    /// A store on the same tables, with connections of the relay's own.
+    fn for_relay(store: &Store<Self>) -> Store<Self>;
+
+    /// This database's own id.
+    fn database_id(store: &Store<Self>) -> impl Future<Output = sqlx::Result<String>> + Send;
+
+    /// Whether anything waits at all.
+    fn anything(store: &Store<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// Entries in the order of their numbers.
+    fn read(store: &Store<Self>, look: &Look<'_>) -> impl Future<Output = sqlx::Result<Vec<Waiting>>> + Send;
+
+    /// These have left.
+    fn left(
+        store: &Store<Self>,
+        seqs: &[i64],
+        afterwards: Afterwards,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Deletes some of what left longer ago than this; says how many.
+    fn clean(store: &Store<Self>, kept_for: Duration) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+    /// This one was refused.
+    fn refuse(store: &Store<Self>, seq: i64, error: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// What was refused, the oldest first; ten thousand at most.
+    fn refused(
+        store: &Store<Self>,
+        slots: Range<Slot>,
+    ) -> impl Future<Output = sqlx::Result<Vec<Refused>>> + Send;
+
+    /// The keys of what was refused.
+    fn held(
+        store: &Store<Self>,
+        slots: Range<Slot>,
+    ) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send;
+
+    /// Says something each time that another process may have committed; never, where the database cannot.
+    fn announcements(store: &Store<Self>) -> impl Stream<Item = ()> + Send + 'static;
+
+    /// Lets refused entries be tried again; says how many there were.
+    fn retry(store: &Store<Self>, seqs: &[i64]) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+    /// Deletes refused entries; says how many there were.
+    fn discard(store: &Store<Self>, seqs: &[i64]) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+    /// Says that `me` lives, shows `decide` who has what, and makes the changes that it wants: in one transaction, under
+    /// a lock that everybody takes. What comes back is how things are then.
+    fn share(
+        store: &Store<Self>,
+        me: &str,
+        lease: Duration,
+        decide: impl FnOnce(&Lanes) -> Vec<Change> + Send,
+    ) -> impl Future<Output = sqlx::Result<Lanes>> + Send;
+
+    /// Says that `me` is gone, and its lanes are free.
+    fn leave(store: &Store<Self>, me: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
+}
+
+/// The words in which databases differ. A free function of these names stands beside each use of the macro:
+/// `write` (one statement that stands alone), `begin_sharing` and `with_seqs`.
+pub(crate) struct Words {
+    /// Milliseconds since 1970.
+    pub(crate) now_ms: &'static str,
+    /// The time as `published_at` and `failed_at` have it.
+    pub(crate) stamp: &'static str,
+    /// The same so many milliseconds ago.
+    pub(crate) before: fn(u128) -> String,
+    /// A type to cast an id to.
+    pub(crate) text: &'static str,
+    /// The placeholders of four values.
+    pub(crate) values: [&'static str; 4],
+    /// A text whose bytes are written in hex.
+    pub(crate) hex_text: fn(&str) -> String,
+    pub(crate) key_column: &'static str,
+    pub(crate) concatenated: &'static str,
+    pub(crate) on_known: &'static str,
+}
+
+impl Words {
+    /// What is read of an entry.
+    pub(crate) fn columns(&self, schema: &str, more: &str) -> String {
+        format!(
+            "select seq, cast(id as {}), coalesce(topic, {}), aggregateid, {}, type, payload, headers{more} \
+             from {schema}eos_outbox",
+            self.text, self.concatenated, self.key_column
+        )
+    }
+
+    /// What waits, with a placeholder each for the first slot, the end, the number before, and the limit.
+    pub(crate) fn waiting(&self, schema: &str, held: &[String]) -> String {
+        let [first, end, above, limit] = self.values;
+        let held = if held.is_empty() {
+            String::new()
+        } else {
+            let held: Vec<_> = held.iter().map(|key| (self.hex_text)(key)).collect();
+            format!(" and (aggregateid is null or aggregateid not in ({}))", held.join(", "))
+        };
+        format!(
+            "{} where slot >= {first} and slot < {end} and seq > {above} and failed_at is null \
+             and published_at is null and broker = 'kafka'{held} order by seq limit {limit}",
+            self.columns(schema, "")
+        )
+    }
+
+    pub(crate) fn lanes(&self, schema: &str) -> String {
+        format!(
+            "select first_slot, end_slot, epoch, case when lease_until >= {} then owner end from {schema}eos_lane \
+             order by first_slot",
+            self.now_ms
+        )
+    }
+
+    /// The statements that say that a relay lives, and that others do not.
+    pub(crate) fn alive(&self, schema: &str, me: &str, lease: Duration) -> [String; 2] {
+        let (now, ms) = (self.now_ms, lease.as_millis());
+        [
+            format!(
+                "insert into {schema}eos_relay (id, alive_until) values ('{me}', {now} + {ms}) {} {now} + {ms}",
+                self.on_known
+            ),
+            format!("delete from {schema}eos_relay where alive_until < {now}"),
+        ]
+    }
+
+    /// The statements of a change.
+    pub(crate) fn change(&self, schema: &str, me: &str, change: &Change, lease: Duration) -> Vec<String> {
+        let until = format!("{} + {}", self.now_ms, lease.as_millis());
+        let mine = |slot: Slot| format!("where first_slot = {slot} and owner = '{me}'");
+        let set = |what: String, slot: Slot| format!("update {schema}eos_lane set {what} {}", mine(slot));
+        match *change {
+            Change::Take(slot) => vec![format!(
+                "update {schema}eos_lane set owner = '{me}', epoch = epoch + 1, lease_until = {until} \
+                 where first_slot = {slot}"
+            )],
+            Change::Renew(slot) => vec![set(format!("lease_until = {until}"), slot)],
+            Change::Release(slot) => vec![set("owner = null, lease_until = 0".to_owned(), slot)],
+            Change::Split(slot, at) => vec![
+                format!(
+                    "insert into {schema}eos_lane (first_slot, end_slot, epoch) \
+                     select {at}, end_slot, epoch from {schema}eos_lane {}",
+                    mine(slot)
+                ),
+                set(format!("end_slot = {at}, epoch = epoch + 1"), slot),
+            ],
+            Change::Merge(slot, next) => vec![
+                format!(
+                    "update {schema}eos_lane set epoch = epoch + 1, end_slot = \
+                     (select end_slot from (select end_slot from {schema}eos_lane {}) n) {}",
+                    mine(next),
+                    mine(slot)
+                ),
+                format!("delete from {schema}eos_lane {}", mine(next)),
+            ],
+        }
+    }
+}
+
+/// A condition on top of the numbers: only what was refused.
+pub(crate) const REFUSED: &str = " and failed_at is not null";
+
+/// A connection that nobody else may have before what was begun on it has ended: dropped before, it is closed, and the
+/// database rolls back and lets go of the locks.
+pub(crate) struct Unfinished<DB: sqlx::Database> {
+    connection: PoolConnection<DB>,
+    finished: bool,
+}
+
+impl<DB: sqlx::Database> Unfinished<DB> {
+    pub(crate) fn new(connection: PoolConnection<DB>) -> Self {
+        Unfinished { connection, finished: false }
+    }
+
+    pub(crate) fn finished(mut self) {
+        self.finished = true;
+    }
+}
+
+impl<DB: sqlx::Database> Drop for Unfinished<DB> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl<DB: sqlx::Database> Deref for Unfinished<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.connection
+    }
+}
+
+impl<DB: sqlx::Database> DerefMut for Unfinished<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+}
+
+/// The numbers as a list in parentheses.
+pub(crate) fn listed(seqs: &[i64]) -> String {
+    let mut list = String::with_capacity(seqs.len() * 8 + 2);
+    for seq in seqs {
+        list.push(if list.is_empty() { '(' } else { ',' });
+        list.push_str(&seq.to_string());
+    }
+    list.push(')');
+    list
+}
+
+/// A text's bytes in hex.
+pub(crate) fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The implementation, once for each database, since sqlx's traits cannot be named for all of them at once.
+macro_rules! relay_dialect {
+    ($database:ty, $words:expr) => {
+        impl $crate::store::outbox::RelayDialect for $database {
+            fn for_relay(store: &Store<Self>) -> Store<Self> {
+                for_relay(store)
+            }
+
+            async fn database_id(store: &Store<Self>) -> sqlx::Result<String> {
+                let sql = format!("select cast(id as {}) from {}eos_identity", $words.text, store.schema);
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&store.pool).await
+            }
+
+            async fn anything(store: &Store<Self>) -> sqlx::Result<bool> {
+                let sql = format!("select 1 from {}eos_outbox where published_at is null limit 1", store.schema);
+                Ok(sqlx::query(AssertSqlSafe(sql)).fetch_optional(&store.pool).await?.is_some())
+            }
+
+            async fn read(store: &Store<Self>, look: &Look<'_>) -> sqlx::Result<Vec<Waiting>> {
+                let rows = sqlx::query(AssertSqlSafe($words.waiting(&store.schema, look.held)))
+                    .persistent(look.held.is_empty())
+                    .bind(look.slots.start)
+                    .bind(look.slots.end)
+                    .bind(look.above)
+                    .bind(i64::try_from(look.limit).unwrap_or(i64::MAX))
+                    .fetch_all(&store.pool)
+                    .await?;
+                rows.iter().map(waiting).collect()
+            }
+
+            async fn left(store: &Store<Self>, seqs: &[i64], afterwards: Afterwards) -> sqlx::Result<()> {
+                let table = format!("{}eos_outbox", store.schema);
+                let how = match afterwards {
+                    Afterwards::Delete => format!("delete from {table}"),
+                    Afterwards::Keep => format!("update {table} set published_at = {}", $words.stamp),
+                };
+                with_seqs(store, how, "", seqs).await.map(drop)
+            }
+
+            async fn clean(store: &Store<Self>, kept_for: Duration) -> sqlx::Result<u64> {
+                let table = format!("{}eos_outbox", store.schema);
+                let before = ($words.before)(kept_for.as_millis());
+                let sql = format!(
+                    "delete from {table} where seq in (select seq from (select seq from {table} \
+                     where published_at < {before} order by published_at limit 1000) old)"
+                );
+                write(store, sql).await
+            }
+
+            async fn refuse(store: &Store<Self>, seq: i64, error: &str) -> sqlx::Result<()> {
+                let sql = format!(
+                    "update {}eos_outbox set attempts = attempts + 1, failed_at = {}, error = {} where seq = {seq}",
+                    store.schema,
+                    $words.stamp,
+                    ($words.hex_text)(error)
+                );
+                write(store, sql).await.map(drop)
+            }
+
+            async fn refused(store: &Store<Self>, slots: Range<Slot>) -> sqlx::Result<Vec<Refused>> {
+                let sql = format!(
+                    "{} where failed_at is not null and slot >= {} and slot < {} order by seq limit 10000",
+                    $words.columns(&store.schema, ", attempts, error"),
+                    slots.start,
+                    slots.end
+                );
+                let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
+                let refused = rows.iter().map(|row| {
+                    let error: Option<String> = row.try_get(9)?;
+                    let (attempts, error) = (row.try_get(8)?, error.unwrap_or_default());
+                    Ok(Refused { waiting: waiting(row)?, attempts, error })
+                });
+                refused.collect()
+            }
+
+            async fn held(store: &Store<Self>, slots: Range<Slot>) -> sqlx::Result<Vec<String>> {
+                let sql = format!(
+                    "select distinct aggregateid from {}eos_outbox where failed_at is not null and aggregateid is not null \
+                     and slot >= {} and slot < {}",
+                    store.schema, slots.start, slots.end
+                );
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&store.pool).await
+            }
+
+            fn announcements(store: &Store<Self>) -> impl Stream<Item = ()> + Send + 'static {
+                announcements(store)
+            }
+
+            async fn retry(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<u64> {
+                with_seqs(store, format!("update {}eos_outbox set failed_at = null", store.schema), REFUSED, seqs).await
+            }
+
+            async fn discard(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<u64> {
+                with_seqs(store, format!("delete from {}eos_outbox", store.schema), REFUSED, seqs).await
+            }
+
+            async fn share(
+                store: &Store<Self>,
+                me: &str,
+                lease: Duration,
+                decide: impl FnOnce(&Lanes) -> Vec<Change> + Send,
+            ) -> sqlx::Result<Lanes> {
+                let mut connection = Unfinished::new(store.pool.acquire().await?);
+                let _turn = begin_sharing(store, &mut connection).await?;
+                let lanes = shared(&mut connection, &store.schema, me, lease, decide).await?;
+                connection.finished();
+                Ok(lanes)
+            }
+
+            async fn leave(store: &Store<Self>, me: &str) -> sqlx::Result<()> {
+                let schema = &store.schema;
+                let free =
+                    format!("update {schema}eos_lane set owner = null, lease_until = 0 where owner = '{me}'");
+                write(store, free).await?;
+                write(store, format!("delete from {schema}eos_relay where id = '{me}'")).await.map(drop)
+            }
+        }
+
+        /// To the end of a transaction that has been begun.
+        async fn shared(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            schema: &str,
+            me: &str,
+            lease: Duration,
+            decide: impl FnOnce(&Lanes) -> Vec<Change> + Send,
+        ) -> sqlx::Result<Lanes> {
+            for sql in $words.alive(schema, me, lease) {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+            }
+            let relays = format!("select id from {schema}eos_relay order by id");
+            let relays: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(relays)).fetch_all(&mut *connection).await?;
+            let before = Lanes { relays, lanes: lanes(connection, schema).await? };
+            for change in decide(&before) {
+                for sql in $words.change(schema, me, &change, lease) {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+                }
+            }
+            let lanes = lanes(connection, schema).await?;
+            sqlx::raw_sql("commit").execute(&mut *connection).await?;
+            Ok(Lanes { relays: before.relays, lanes })
+        }
+
+        async fn lanes(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            schema: &str,
+        ) -> sqlx::Result<Vec<Lane>> {
+            let sql = $words.lanes(schema);
+            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
+            let lanes = rows.iter().map(|row| {
+                let (first, end): (i16, i16) = (row.try_get(0)?, row.try_get(1)?);
+                Ok(Lane { slots: first..end, epoch: row.try_get(2)?, owner: row.try_get(3)? })
+            });
+            lanes.collect()
+        }
+
+        fn waiting(row: &<$database as sqlx::Database>::Row) -> sqlx::Result<Waiting> {
+            Ok(Waiting {
+                seq: row.try_get(0)?,
+                id: row.try_get(1)?,
+                topic: row.try_get(2)?,
+                aggregate_id: row.try_get(3)?,
+                binary_key: row.try_get(4)?,
+                type_name: row.try_get(5)?,
+                payload: row.try_get(6)?,
+                headers: row.try_get(7)?,
+            })
+        }
+    };
+}
+pub(crate) use relay_dialect;

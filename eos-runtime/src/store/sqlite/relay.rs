@@ -1,0 +1,65 @@
+//! A relay's statements in a SQLite file. Whatever it writes waits for its turn like the attempts do.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use futures_util::Stream;
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
+
+use super::lock::{self, Turn};
+use crate::store::Store;
+use crate::store::outbox::{
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refused, Slot, Unfinished, Waiting, Words, hex, listed,
+    relay_dialect,
+};
+
+const NOW_MS: &str = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
+
+const WORDS: Words = Words {
+    now_ms: NOW_MS,
+    stamp: NOW_MS,
+    before: |ms| format!("{NOW_MS} - {ms}"),
+    text: "text",
+    values: ["?", "?", "?", "?"],
+    hex_text: |text| format!("cast(x'{}' as text)", hex(text)),
+    key_column: "key",
+    concatenated: "'outbox.event.' || aggregatetype",
+    on_known: "on conflict (id) do update set alive_until =",
+};
+
+relay_dialect!(Sqlite, WORDS);
+
+fn for_relay(store: &Store<Sqlite>) -> Store<Sqlite> {
+    let options = (*store.pool.connect_options()).clone();
+    super::connect(options, "", CONNECTIONS)
+}
+
+/// For reading and for the one that may write.
+const CONNECTIONS: u32 = 3;
+
+/// How long the file may be another's.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn begin_sharing(store: &Store<Sqlite>, connection: &mut SqliteConnection) -> sqlx::Result<Turn> {
+    let begun = lock::begin(store, connection, PATIENCE, Some(PATIENCE), "begin immediate").await;
+    begun.map(|(_, turn)| turn)
+}
+
+async fn write(store: &Store<Sqlite>, sql: String) -> sqlx::Result<u64> {
+    let mut connection = Unfinished::new(store.pool.acquire().await?);
+    let sql = format!("begin immediate; {sql}; commit");
+    let (changed, _turn) = lock::begin(store, &mut connection, PATIENCE, Some(PATIENCE), &sql).await?;
+    connection.finished();
+    Ok(changed.get(1).copied().unwrap_or_default())
+}
+
+async fn with_seqs(store: &Store<Sqlite>, how: String, and: &str, seqs: &[i64]) -> sqlx::Result<u64> {
+    if seqs.is_empty() {
+        return Ok(0);
+    }
+    write(store, format!("{how} where seq in {}{and}", listed(seqs))).await
+}
+
+fn announcements(_store: &Store<Sqlite>) -> impl Stream<Item = ()> + Send + 'static {
+    futures_util::stream::pending()
+}
