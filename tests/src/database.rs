@@ -137,6 +137,11 @@ impl Database {
         database
     }
 
+    /// Its name on its server.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// How a service reaches it.
     pub fn url(&self) -> &str {
         &self.url

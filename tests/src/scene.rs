@@ -70,6 +70,15 @@ impl Scene {
         Self::of_parts(kind, database, brokers, &name, folder, program)
     }
 
+    /// A scene on another database server, whose database has the name of that one's.
+    pub async fn on_of_the_same_name(one: &Scene, database_server: &str) -> Self {
+        let name = fresh_name();
+        let folder = fresh_folder(&name);
+        let program = one.program.to_string_lossy().into_owned();
+        let database = Database::create_at(one.kind, database_server, one.database.name()).await;
+        Self::of_parts(one.kind, database, &one.brokers, &name, folder, &program)
+    }
+
     fn of_parts(
         kind: Kind,
         database: Database,

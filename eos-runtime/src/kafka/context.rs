@@ -108,6 +108,22 @@ impl ConsumerContext for Context {
     }
 }
 
+/// The context of a client that only asks: whoever asks is told by the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::trace!(target: "eos::kafka", %error, reason, "a question's trouble");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 fn names(list: &TopicPartitionList) -> Vec<(String, i32)> {
     list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
 }

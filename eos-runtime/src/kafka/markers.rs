@@ -11,9 +11,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use super::client::ClientOptions;
+use super::context::Quiet;
 
 /// How long reading may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a partition may be without a leader.
+const LEADERLESS: Duration = Duration::from_secs(5);
 /// How many offsets before the end are looked at first: a transaction takes two, its marker and Kafka's own.
 const FIRST_LOOK: i64 = 16;
 
@@ -41,8 +44,8 @@ fn read(client: &ClientOptions, topic: &str, partition: i32) -> Result<Option<Ve
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .set("fetch.wait.max.ms", "10");
-    let consumer: BaseConsumer = config.create()?;
-    let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE)?;
+    let consumer: Asker = config.create_with_context(Quiet)?;
+    let (low, high) = watermarks(&consumer, topic, partition)?;
     let mut look = FIRST_LOOK;
     loop {
         let from = (high - look).max(low);
@@ -56,9 +59,22 @@ fn read(client: &ClientOptions, topic: &str, partition: i32) -> Result<Option<Ve
     }
 }
 
+type Asker = BaseConsumer<Quiet>;
+
+/// Where the partition begins and ends. One that was just made is not led by anybody for a moment.
+fn watermarks(consumer: &Asker, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+    let began = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Err(_) if began.elapsed() < LEADERLESS => std::thread::sleep(Duration::from_millis(50)),
+            answer => return answer,
+        }
+    }
+}
+
 /// The last committed record from an offset to the end.
 fn last_from(
-    consumer: &BaseConsumer,
+    consumer: &Asker,
     topic: &str,
     partition: i32,
     from: i64,

@@ -4,14 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::ClientOptions;
-use super::context;
+use super::context::Quiet;
 use super::failure::KafkaFailure;
 
 /// How long a question may take.
@@ -40,18 +38,6 @@ pub(crate) enum Topic {
 pub(crate) struct Topics {
     admin: Arc<AdminClient<Quiet>>,
     known: Mutex<HashMap<String, (Topic, Instant)>>,
-}
-
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        context::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "eos::kafka", %error, reason, "a question's trouble");
-    }
 }
 
 impl Topics {
