@@ -84,7 +84,7 @@ async fn many_small_entries_are_not_refused_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_for_a_topic_that_is_missing_waits_for_it_with_its_key_and_goes_when_it_is_retried() {
+async fn an_entry_for_a_topic_that_is_missing_waits_for_it_with_its_key_and_goes_when_it_is_there() {
     for delivery in BOTH {
         let events = Events::new(Kind::Postgres, 1, RELAY).await;
         let (topic, missing) = (events.scene.topic.clone(), format!("{}.missing", events.scene.topic));
@@ -100,11 +100,18 @@ async fn an_entry_for_a_topic_that_is_missing_waits_for_it_with_its_key_and_goes
         texts_are(&events, &topic, &["a1", "b4"]).await;
 
         events.scene.kafka.create_topic(&missing, 1, &[]).await;
-        let pool = events.scene.database.postgres();
-        assert_eq!(outbox::retry(pool, &[refused[0].seq]).await.expect("retried"), 1);
         texts_are(&events, &topic, &["a1", "a3", "b4"]).await;
         texts_are(&events, &missing, &["a2"]).await;
-        refused_are(&events, 1).await;
+        let refused = refused_are(&events, 1).await;
+        let pool = events.scene.database.postgres();
+        assert_eq!(outbox::retry(pool, &[refused[0].seq]).await.expect("retried"), 1);
+        eventually("it is refused once more", PATIENCE, async || {
+            match outbox::refused(pool).await.map_err(|error| error.to_string())?.first() {
+                Some(refused) if refused.attempts == 2 => Ok(()),
+                refused => Err(format!("{refused:?}")),
+            }
+        })
+        .await;
         events.scene.kafka.delete_topic(&missing).await;
         relay.stop().await;
     }

@@ -316,6 +316,17 @@ pub(crate) enum Fate {
 }
 
 impl NotSent {
+    /// Whether its topic is at fault, and not the record.
+    pub(crate) fn is_of_topic(&self) -> bool {
+        matches!(
+            self.code,
+            Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::UnknownPartition
+                | Code::TopicAuthorizationFailed
+        )
+    }
+
     /// What follows, if it was sent alone.
     pub(crate) fn fate(&self) -> Fate {
         const REFUSED: [Code; 14] = [

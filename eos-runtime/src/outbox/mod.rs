@@ -1,15 +1,15 @@
-//! The outbox: events that leave exactly when their rows do.
-//!
-//! | file | what it promises |
-//! |---|---|
-//! | `publish.rs` | `tx.publish(…)`: kept in the transaction's hands, and written with its COMMIT or not at all |
-//! | `emit.rs` | what an `#[outbox]` method can return: an event, several, or a value with events beside it |
-//! | `scope.rs` | the transaction of such a method: its own, or the caller's that it joins |
-//! | `transaction.rs` | the same for a block of code |
-//! | `refused.rs` | entries that Kafka refused: seen, tried again, discarded |
-//! | `relay/` | publishes what stands in the table, and retries until it is there |
-//!
-//! The table is the store's: `store/outbox` and each database's `outbox.sql`.
+#![doc = include_str!("../../OUTBOX.md")]
+//
+// | file | what it promises |
+// |---|---|
+// | `publish.rs` | `tx.publish(…)`: kept in the transaction's hands, and written with its COMMIT or not at all |
+// | `emit.rs` | what an `#[outbox]` method can return: an event, several, or a value with events beside it |
+// | `scope.rs` | the transaction of such a method: its own, or the caller's that it joins |
+// | `transaction.rs` | the same for a block of code |
+// | `refused.rs` | entries that Kafka refused: seen, tried again, discarded |
+// | `relay/` | publishes what stands in the table, and retries until it is there |
+//
+// The table is the store's: `store/outbox` and each database's `outbox.sql`.
 
 pub(crate) mod emit;
 mod publish;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::reader::weight;
 use crate::kafka::{Outgoing, Topic, Topics};
-use crate::store::{Waiting, read_headers};
+use crate::store::{Refusal, Waiting, read_headers};
 
 /// What is sent at once at the most.
 const ENTRIES: usize = 5_000;
@@ -39,6 +39,7 @@ pub(super) struct Ready {
 #[derive(Debug)]
 pub(super) struct Unfit {
     pub(super) waiting: Waiting,
+    pub(super) refusal: Refusal,
     pub(super) why: String,
 }
 
@@ -71,9 +72,9 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
                 }
                 topics.forget(&front.topic);
                 let why = objection(&front.topic, unfit);
-                return Ok(queue
-                    .pop_front()
-                    .map_or(Next::Nothing, |waiting| Next::Refuse(Unfit { waiting, why })));
+                return Ok(queue.pop_front().map_or(Next::Nothing, |waiting| {
+                    Next::Refuse(Unfit { waiting, refusal: refusal(unfit), why })
+                }));
             }
         };
         let weighs = weight(front);
@@ -115,6 +116,13 @@ fn objection(topic: &str, known: Topic) -> String {
     }
 }
 
+fn refusal(known: Topic) -> Refusal {
+    match known {
+        Topic::Missing | Topic::Forbidden => Refusal::Topic,
+        Topic::Impossible | Topic::Known { .. } => Refusal::Record,
+    }
+}
+
 impl Ready {
     fn of(waiting: Waiting) -> Result<Self, Unfit> {
         let mut headers = Vec::with_capacity(4);
@@ -127,7 +135,7 @@ impl Ready {
                 }
                 Err(error) => {
                     let why = format!("its column `headers` is not what it should be: {error}");
-                    return Err(Unfit { waiting, why });
+                    return Err(Unfit { waiting, refusal: Refusal::Record, why });
                 }
             }
         }

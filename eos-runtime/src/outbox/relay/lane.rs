@@ -22,7 +22,7 @@ use super::sender::{Sender, Unsent};
 use crate::fault;
 use crate::kafka::{ClientOptions, Fate, NotSent, Topics};
 use crate::settings::Delivery;
-use crate::store::{Afterwards, RelayDialect, Slot, Store, Waiting};
+use crate::store::{Afterwards, Refusal, RelayDialect, Slot, Store, Waiting};
 
 /// How soon a lane looks by itself after it found nothing, and how rarely in the end.
 const SOON: Duration = Duration::from_millis(20);
@@ -120,7 +120,7 @@ impl<D: RelayDialect> Work<'_, D> {
             let setting = Arc::clone(&self.lane.setting);
             match batch::next(&mut self.queue, &setting.topics, self.alone > 0).await {
                 Ok(Next::Send(batch)) => self.send(batch).await?,
-                Ok(Next::Refuse(unfit)) => self.refuse(unfit.waiting, &unfit.why).await?,
+                Ok(Next::Refuse(unfit)) => self.refuse(unfit.waiting, unfit.refusal, &unfit.why).await?,
                 Ok(Next::Nothing) => {}
                 Err(why) => return Err(Trouble(why)),
             }
@@ -244,6 +244,8 @@ impl<D: RelayDialect> Work<'_, D> {
         let alone = batch.entries.len() == 1;
         let refused = failures.iter().any(|failure| failure.fate() == Fate::Refused);
         let codes = failures.first().map(|failure| failure.code);
+        let of_topic = failures.first().is_some_and(NotSent::is_of_topic);
+        let refusal = if of_topic { Refusal::Topic } else { Refusal::Record };
         let failed = |index: usize| !others_left || failures.iter().any(|failure| failure.index == index);
         let (mut back, mut left) = (Vec::new(), Vec::new());
         for (index, ready) in batch.entries.into_iter().enumerate() {
@@ -256,7 +258,7 @@ impl<D: RelayDialect> Work<'_, D> {
             for waiting in back {
                 self.lane.setting.topics.forget(&waiting.topic);
                 let why = codes.map_or_else(String::new, |code| code.to_string());
-                self.refuse(waiting, &why).await?;
+                self.refuse(waiting, refusal, &why).await?;
             }
             return Ok(());
         }
@@ -273,7 +275,7 @@ impl<D: RelayDialect> Work<'_, D> {
     }
 
     /// Marks an entry that was refused alone, and leaves out what waits behind it.
-    async fn refuse(&mut self, waiting: Waiting, why: &str) -> Result<(), Trouble> {
+    async fn refuse(&mut self, waiting: Waiting, refusal: Refusal, why: &str) -> Result<(), Trouble> {
         tracing::error!(
             seq = waiting.seq,
             id = waiting.id,
@@ -285,7 +287,9 @@ impl<D: RelayDialect> Work<'_, D> {
              is wrong, then `eos_runtime::outbox::retry` or `discard` it"
         );
         self.lane.setting.counts.refused.fetch_add(1, Ordering::Relaxed);
-        D::refuse(&self.lane.store, waiting.seq, why).await.map_err(|error| Trouble(error.to_string()))?;
+        D::refuse(&self.lane.store, waiting.seq, refusal, why)
+            .await
+            .map_err(|error| Trouble(error.to_string()))?;
         self.reader.let_go([&waiting.seq]);
         if let Some(key) = &waiting.aggregate_id {
             self.reader.hold(key);

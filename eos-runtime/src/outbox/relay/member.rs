@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::lane::{Counts, Lane, Setting, Trouble};
 use super::{RelayOptions, shares};
-use crate::kafka::{ClientOptions, KafkaFailure, Topics};
+use crate::kafka::{ClientOptions, KafkaFailure, Topic, Topics};
 use crate::store::{Change, Lanes, RelayDialect, SLOTS, Serving, Slot, Store};
 
 /// How often an idle relay looks whether anything waits.
@@ -133,6 +133,7 @@ impl<D: RelayDialect> Member<D> {
                 next_beat = Instant::now() + self.setting.options.lease / 3;
                 let moves = self.beat(Vec::new()).await;
                 self.clean().await;
+                self.look_for_topics().await;
                 if let Some(wish) = moves {
                     self.fulfil(wish).await;
                     // The lane that was cut or joined, and whoever waits for the rest.
@@ -204,6 +205,28 @@ impl<D: RelayDialect> Member<D> {
                 Err(error) => {
                     tracing::warn!(%error, "published entries that are old enough cannot be deleted; trying on");
                     return;
+                }
+            }
+        }
+    }
+
+    /// Entries that were refused for want of their topic are tried again once it is there.
+    async fn look_for_topics(&self) {
+        let Ok(topics) = D::topics_looked_for(&self.store).await else { return };
+        for topic in topics {
+            self.setting.topics.forget(&topic);
+            if !matches!(self.setting.topics.look(&topic).await, Ok(Topic::Known { .. })) {
+                continue;
+            }
+            match D::topic_found(&self.store, &topic).await {
+                Ok(0) | Err(_) => {}
+                Ok(entries) => {
+                    tracing::info!(
+                        topic,
+                        entries,
+                        "the topic is there now; entries that waited for it are published"
+                    );
+                    self.wake_lanes();
                 }
             }
         }
@@ -304,7 +327,7 @@ impl<D: RelayDialect> Member<D> {
         }
     }
 
-    fn wake_lanes(&mut self) {
+    fn wake_lanes(&self) {
         self.running.values().for_each(|lane| lane.wake.notify_one());
     }
 

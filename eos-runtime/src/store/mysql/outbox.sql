@@ -19,6 +19,7 @@ create table if not exists {schema}eos_outbox (
     -- What became of it, in milliseconds since 1970: when Kafka had it (where rows are kept), or why it was refused.
     published_at  bigint,
     attempts      int          not null default 0,
+    refusal       smallint,   -- 1: its topic was missing or forbidden, and is looked for; 2: the record itself
     failed_at     bigint,
     error         text         character set utf8mb4,
     key eos_outbox_failed (failed_at, seq),

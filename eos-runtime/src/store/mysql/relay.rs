@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 use super::run;
 use crate::store::Store;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refused, Slot, Unfinished, Waiting, Words, hex, listed,
-    relay_dialect,
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Slot, Unfinished, Waiting, Words, hex,
+    listed, relay_dialect,
 };
 
 const WORDS: Words = Words {

@@ -51,6 +51,15 @@ pub(crate) struct Refused {
     pub(crate) error: String,
 }
 
+/// Why an entry was refused, as the column has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its topic was missing or forbidden; it goes by itself when that is mended.
+    Topic = 1,
+    /// The record itself: somebody has to change it, or the topic's limits.
+    Record = 2,
+}
+
 /// A range of slots with one owner at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lane {
@@ -116,7 +125,18 @@ pub(crate) trait RelayDialect: Dialect {
     fn clean(store: &Store<Self>, kept_for: Duration) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
     /// This one was refused.
-    fn refuse(store: &Store<Self>, seq: i64, error: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn refuse(
+        store: &Store<Self>,
+        seq: i64,
+        refusal: Refusal,
+        error: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Topics for which entries were refused because they were not there.
+    fn topics_looked_for(store: &Store<Self>) -> impl Future<Output = sqlx::Result<Vec<String>>> + Send;
+
+    /// Lets entries be tried again that were refused because this topic was not there; says how many there were.
+    fn topic_found(store: &Store<Self>, topic: &str) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
     /// What was refused, the oldest first; ten thousand at most.
     fn refused(
@@ -358,14 +378,38 @@ macro_rules! relay_dialect {
                 write(store, sql).await
             }
 
-            async fn refuse(store: &Store<Self>, seq: i64, error: &str) -> sqlx::Result<()> {
+            async fn refuse(store: &Store<Self>, seq: i64, refusal: Refusal, error: &str) -> sqlx::Result<()> {
                 let sql = format!(
-                    "update {}eos_outbox set attempts = attempts + 1, failed_at = {}, error = {} where seq = {seq}",
+                    "update {}eos_outbox set attempts = attempts + 1, failed_at = {}, refusal = {}, error = {} \
+                     where seq = {seq}",
                     store.schema,
                     $words.stamp,
+                    refusal as i16,
                     ($words.hex_text)(error)
                 );
                 write(store, sql).await.map(drop)
+            }
+
+            async fn topics_looked_for(store: &Store<Self>) -> sqlx::Result<Vec<String>> {
+                let sql = format!(
+                    "select distinct coalesce(topic, {}) from {}eos_outbox where failed_at is not null and refusal = {}",
+                    $words.concatenated,
+                    store.schema,
+                    Refusal::Topic as i16
+                );
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&store.pool).await
+            }
+
+            async fn topic_found(store: &Store<Self>, topic: &str) -> sqlx::Result<u64> {
+                let sql = format!(
+                    "update {}eos_outbox set failed_at = null where failed_at is not null and refusal = {} \
+                     and coalesce(topic, {}) = {}",
+                    store.schema,
+                    Refusal::Topic as i16,
+                    $words.concatenated,
+                    ($words.hex_text)(topic)
+                );
+                write(store, sql).await
             }
 
             async fn refused(store: &Store<Self>, slots: Range<Slot>) -> sqlx::Result<Vec<Refused>> {

@@ -22,6 +22,7 @@ create table if not exists {schema}eos_outbox (
     -- What became of it: when Kafka had it (where rows are kept), or how often and why it was refused.
     published_at  timestamptz,
     attempts      integer  not null default 0,
+    refusal       smallint,   -- 1: its topic was missing or forbidden, and is looked for; 2: the record itself
     failed_at     timestamptz,
     error         text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0,

@@ -11,7 +11,7 @@ use super::outbox::CHANNEL;
 use super::run;
 use crate::store::Store;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refused, Slot, Unfinished, Waiting, Words, hex,
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Slot, Unfinished, Waiting, Words, hex,
     relay_dialect,
 };
 

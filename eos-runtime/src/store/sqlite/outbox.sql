@@ -25,6 +25,7 @@ create table if not exists {schema}eos_outbox (
     -- What became of it, in milliseconds since 1970: when Kafka had it (where rows are kept), or why it was refused.
     published_at  integer,
     attempts      integer not null default 0,
+    refusal       integer,   -- 1: its topic was missing or forbidden, and is looked for; 2: the record itself
     failed_at     integer,
     error         text
 );

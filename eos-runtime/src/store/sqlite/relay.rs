@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 use super::lock::{self, Turn};
 use crate::store::Store;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refused, Slot, Unfinished, Waiting, Words, hex, listed,
-    relay_dialect,
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Slot, Unfinished, Waiting, Words, hex,
+    listed, relay_dialect,
 };
 
 const NOW_MS: &str = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
