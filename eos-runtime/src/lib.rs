@@ -23,7 +23,7 @@ pub mod __private;
 pub mod testing;
 
 pub use app::{App, DatabasePool, app, run};
-pub use eos_macros::{Event, kafka_listener};
+pub use eos_macros::{Event, kafka_listener, outbox};
 pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, TxError, Verdict};
 pub use event::{Event, EventValue};
 pub use extract::{
@@ -31,6 +31,7 @@ pub use extract::{
     Rejection, State,
 };
 pub use kafka::embedded;
+pub use outbox::{Emit, Emits, TxSource, transaction};
 pub use record::{Headers, Record, RecordBuilder};
 pub use settings::Mistakes;
 #[cfg(feature = "mysql")]
@@ -39,7 +40,6 @@ pub use store::MySqlTx;
 pub use store::PgTx;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteTx;
-pub use outbox::{Emit, Emits, TxSource, transaction};
 pub use store::{Savepoint, Tx, TxDatabase, begin, migrate, migrations};
 
 /// What a file with listeners needs: `use eos_runtime::prelude::*;`.
@@ -52,7 +52,7 @@ pub mod prelude {
     pub use crate::SqliteTx;
     pub use crate::{
         Emit, Event, HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State,
-        kafka_listener,
+        kafka_listener, outbox,
     };
     pub use serde::{Deserialize, Serialize};
     pub use uuid::Uuid;

@@ -85,6 +85,19 @@ pub enum Ended<T, E> {
     Again,
 }
 
+impl<T, E> Ended<T, E> {
+    /// What the caller gets of a method without retries.
+    ///
+    /// # Errors
+    /// The method's own.
+    pub fn once(self) -> Result<T, E> {
+        match self {
+            Ended::Done(result) => result,
+            Ended::Again => unreachable!("without retries there is one try"),
+        }
+    }
+}
+
 impl<'t, DB: TxDatabase> Scope<'t, DB> {
     /// Nothing is begun yet.
     ///
@@ -177,7 +190,10 @@ fn pause(tries: u32) -> Duration {
 
 impl<DB: TxDatabase> fmt::Debug for Scope<'_, DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("source", &self.source).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Scope")
+            .field("source", &self.source)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -209,6 +225,7 @@ impl<T: Emits, E> OutboxReturn for Result<T, E> {
 )]
 pub trait FromTxError: From<TxError> {}
 
+#[diagnostic::do_not_recommend]
 impl<E: From<TxError>> FromTxError for E {}
 
 /// The database of a transaction's type.

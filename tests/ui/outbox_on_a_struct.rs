@@ -1,0 +1,7 @@
+use eos_runtime::TxError;
+use eos_runtime::prelude::*;
+
+#[outbox]
+struct Orders;
+
+fn main() {}
