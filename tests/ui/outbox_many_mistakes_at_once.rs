@@ -1,4 +1,3 @@
-use eos_runtime::TxError;
 use eos_runtime::prelude::*;
 
 #[outbox(isolation = "serialisable", retries = 0, topic = "event.order")]

@@ -4,9 +4,10 @@
 //! ours are spanned at the macro (`mixed_site`), so that they cannot meet the user's; each of the user's types keeps its
 //! own span, so that rustc points at it when a bound does not hold.
 
-use proc_macro2::{Delimiter, Group, TokenStream};
-use quote::{ToTokens, format_ident, quote_spanned};
-use syn::{FnArg, Ident, Lifetime, Pat, PatType, parse_quote_spanned};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, Ident, Pat, PatType, Type, parse_quote_spanned};
 
 use super::model::{Method, Parameter, Tries};
 use crate::shared::spans::{at, eos, ours};
@@ -28,12 +29,9 @@ pub(crate) fn method(method: &Method) -> TokenStream {
 
 /// The user's, with a source where the transaction stood, and without the events that leave.
 fn signature(method: &Method) -> TokenStream {
-    let eos = eos();
     let mut signature = method.signature.clone();
-    let lifetime = Lifetime::new("'__tx", ours());
-    signature.generics.params.insert(0, parse_quote_spanned!(ours()=> #lifetime));
-    let returns = &method.returns.ty;
-    signature.output = parse_quote_spanned! {at(returns)=> -> <#returns as #eos::OutboxReturn>::Output };
+    let output = of_the_result(&method.returns, "Output");
+    signature.output = parse_quote_spanned!(ours()=> -> #output);
     signature.inputs = method
         .parameters
         .iter()
@@ -43,8 +41,8 @@ fn signature(method: &Method) -> TokenStream {
                 Parameter::Receiver(receiver) => FnArg::Receiver(receiver.clone()),
                 Parameter::Transaction => {
                     let name = source(method);
-                    let database = database(method);
-                    parse_quote_spanned!(ours()=> #name: impl #eos::TxArgument<#lifetime, #database>)
+                    let argument = argument(&method.transaction.inner);
+                    parse_quote_spanned!(ours()=> mut #name: #argument)
                 }
                 Parameter::Value(value) => match method.tries {
                     Tries::Once => FnArg::Typed(value.clone()),
@@ -62,36 +60,36 @@ fn signature(method: &Method) -> TokenStream {
 }
 
 /// Begin, run the body, end.
+///
+/// What is asked of the declared type is asked by paths that stand in that type's place, as in the signature: a type
+/// that will not do is told there, and once.
 fn scope(method: &Method) -> TokenStream {
     let eos = eos();
     let source = source(method);
     let options = options(method);
-    let transaction = transaction(method);
-    let outcome = outcome(method);
-    let begun = quote_spanned! {ours()=>
-        let mut __scope = #eos::Scope::new(::core::convert::Into::into(#source), #options)?;
-    };
-    match method.tries {
+    let body = one_try(method);
+    let (failed, end) = (of_the_result(&method.returns, "failed"), of_the_result(&method.returns, "end"));
+    let body = match method.tries {
         Tries::Once => quote_spanned! {ours()=>
-            #begun
-            #transaction
-            let __outcome = #outcome.await;
-            __scope.end(__outcome).await.once()
+            #body
+            __end(__outcome, &mut __scope).await.once()
         },
-        Tries::Again(_) => {
-            let copies = copies(method);
-            quote_spanned! {ours()=>
-                #begun
-                loop {
-                    #transaction
-                    #copies
-                    let __outcome = #outcome.await;
-                    if let #eos::Ended::Done(__result) = __scope.end(__outcome).await {
-                        return __result;
-                    }
+        Tries::Again(_) => quote_spanned! {ours()=>
+            loop {
+                #body
+                if let #eos::Ended::Done(__result) = __end(__outcome, &mut __scope).await {
+                    return __result;
                 }
             }
-        }
+        },
+    };
+    quote_spanned! {ours()=>
+        let (__failed, __end) = (#failed, #end);
+        let mut __scope = match #eos::Scope::new(#eos::TxArgument::source(&mut #source), #options) {
+            ::core::result::Result::Ok(__scope) => __scope,
+            ::core::result::Result::Err(__error) => return __failed(__error),
+        };
+        #body
     }
 }
 
@@ -111,12 +109,25 @@ fn options(method: &Method) -> TokenStream {
     quote_spanned!(ours()=> #eos::ScopeOptions { isolation: #isolation, retries: #retries })
 }
 
-/// The transaction, under the user's name for it.
-fn transaction(method: &Method) -> TokenStream {
+/// The transaction, under the user's name for it, and what the body comes to.
+fn one_try(method: &Method) -> TokenStream {
     let transaction = &method.transaction;
     let (attributes, pattern, reference) =
         (&transaction.attributes, &transaction.pattern, &transaction.reference);
-    quote_spanned!(ours()=> #(#attributes)* let #pattern: #reference = __scope.tx().await?;)
+    let copies = match method.tries {
+        Tries::Once => TokenStream::new(),
+        Tries::Again(_) => copies(method),
+    };
+    let outcome = outcome(method);
+    quote_spanned! {ours()=>
+        #(#attributes)*
+        let #pattern: #reference = match __scope.tx().await {
+            ::core::result::Result::Ok(__tx) => __tx,
+            ::core::result::Result::Err(__error) => return __failed(__error),
+        };
+        #copies
+        let __outcome = #outcome;
+    }
 }
 
 /// What the body of one try is called with.
@@ -144,14 +155,18 @@ fn copies(method: &Method) -> TokenStream {
 /// mind, as a function's is.
 fn outcome(method: &Method) -> TokenStream {
     let eos = eos();
-    let returns = &method.returns.ty;
-    let error = quote_spanned! {method.returns.error.resolved_at(ours())=>
-        <#returns as #eos::OutboxReturn>::Error
-    };
+    let returns = &method.returns;
     let mut body = Group::new(Delimiter::Brace, method.body.statements.clone());
     body.set_span(method.body.span.resolved_at(ours()));
-    let never = quote_spanned!(at(returns)=> if false { return #eos::returned::<#returns, #error>(); });
-    quote_spanned!(ours()=> async move { #never #body })
+    quote_spanned! {ours()=>
+        async move {
+            if false {
+                return #eos::returned::<#returns>();
+            }
+            #body
+        }
+        .await
+    }
 }
 
 /// The name of the source is that of the transaction, but ours: the body knows its transaction alone.
@@ -166,10 +181,27 @@ fn source(method: &Method) -> Ident {
     }
 }
 
-fn database(method: &Method) -> TokenStream {
+/// `<T as OutboxReturn>::…`, as if the user had written it in the type's place: rustc points at the whole of the type.
+fn of_the_result(ty: &Type, name: &str) -> TokenStream {
     let eos = eos();
-    let ty = &method.transaction.inner;
-    quote_spanned!(at(ty)=> <#ty as #eos::TxType>::Database)
+    let last = last(ty);
+    let name = Ident::new(name, last);
+    let begin = quote_spanned!(ty.span()=> <);
+    let end = quote_spanned!(last=> as #eos::OutboxReturn>::#name);
+    quote!(#begin #ty #end)
+}
+
+/// `impl TxArgument<T>`, in the same way.
+fn argument(transaction: &Type) -> TokenStream {
+    let eos = eos();
+    let begin = quote_spanned!(transaction.span()=> impl #eos::TxArgument<);
+    let end = quote_spanned!(last(transaction)=> >);
+    quote!(#begin #transaction #end)
+}
+
+/// Where a type's last word stands.
+fn last(ty: &Type) -> Span {
+    ty.to_token_stream().into_iter().last().map_or_else(ours, |token| token.span())
 }
 
 /// The name under which an argument waits for the next try.

@@ -6,7 +6,6 @@
 mod signature;
 mod words;
 
-use proc_macro2::Span;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Pat, PatType, Receiver, Signature, Token, Type, Visibility};
 
@@ -24,7 +23,8 @@ pub(crate) struct Method {
     pub(crate) signature: Signature,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) transaction: Transaction,
-    pub(crate) returns: Returns,
+    /// What the function is declared to return.
+    pub(crate) returns: Type,
     /// The level to begin with, or to find; `None` is whatever there is.
     pub(crate) isolation: Option<Isolation>,
     pub(crate) tries: Tries,
@@ -51,14 +51,6 @@ pub(crate) struct Transaction {
     pub(crate) reference: Type,
     /// The `T`.
     pub(crate) inner: Type,
-}
-
-/// What the function is declared to return.
-#[derive(Debug)]
-pub(crate) struct Returns {
-    pub(crate) ty: Type,
-    /// Its error type, where it can be seen, or all of it.
-    pub(crate) error: Span,
 }
 
 /// How often the body may run.

@@ -1,22 +1,41 @@
-//! What an `#[outbox]` method asks of its arguments and of its result, each with the sentence that rustc says where it is
-//! not so.
+//! What an `#[outbox]` method asks of its arguments, each with the sentence that rustc says where it is not so.
 
 use std::fmt;
 
-use super::scope::{FromTxError, OutboxReturn, TxSource};
-use crate::store::TxDatabase;
+use sqlx::Pool;
+
+use super::scope::{TxSource, TxType};
+use crate::store::{Tx, TxDatabase};
 
 /// What an `#[outbox]` method is called with in the transaction's place.
 ///
 /// It has Debug for `#[tracing::instrument]`, which writes a function's arguments down.
 #[diagnostic::on_unimplemented(
-    message = "an `#[outbox]` method cannot be called with `{Self}`",
-    label = "`&pool`, for a transaction of its own, or `&mut tx` (`&mut *tx` where `tx` is a reference), to join that one"
+    message = "an `#[outbox]` method that takes `&mut {T}` cannot be called with `{Self}`",
+    label = "pass `&pool`, for a transaction of its own, or `&mut tx`, to join that one (`&mut *tx` where `tx` is a reference)"
 )]
-pub trait TxArgument<'t, DB: TxDatabase>: Into<TxSource<'t, DB>> + fmt::Debug {}
+pub trait TxArgument<T: TxType>: fmt::Debug {
+    /// The source that the method begins with; it lives as long as the call.
+    fn source(&mut self) -> TxSource<'_, T::Database>;
+}
 
-#[diagnostic::do_not_recommend]
-impl<'t, DB: TxDatabase, T: Into<TxSource<'t, DB>> + fmt::Debug> TxArgument<'t, DB> for T {}
+impl<DB: TxDatabase> TxArgument<Tx<DB>> for &Pool<DB> {
+    fn source(&mut self) -> TxSource<'_, DB> {
+        TxSource::from(*self)
+    }
+}
+
+impl<DB: TxDatabase> TxArgument<Tx<DB>> for &mut Tx<DB> {
+    fn source(&mut self) -> TxSource<'_, DB> {
+        TxSource::from(&mut **self)
+    }
+}
+
+impl<DB: TxDatabase> TxArgument<Tx<DB>> for TxSource<'_, DB> {
+    fn source(&mut self) -> TxSource<'_, DB> {
+        self.lend()
+    }
+}
 
 /// What an `#[outbox]` method with `retries` is called with, besides its transaction.
 #[diagnostic::on_unimplemented(
@@ -33,7 +52,7 @@ pub fn copy_for_a_try<T: RetriedArgument>(argument: &T) -> T {
     argument.clone()
 }
 
-/// Says of which type the body's value is, in a line that never runs.
-pub fn returned<R: OutboxReturn<Error = E>, E: FromTxError>() -> R {
+/// Says of which type a block's value is, in a line that never runs.
+pub fn returned<R>() -> R {
     unreachable!("this line says a type")
 }

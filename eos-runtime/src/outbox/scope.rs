@@ -40,6 +40,18 @@ impl<'t, DB: TxDatabase> From<&'t mut Tx<DB>> for TxSource<'t, DB> {
     }
 }
 
+impl<DB: TxDatabase> TxSource<'_, DB> {
+    /// The same, for as long as this one is not used otherwise.
+    pub(super) fn lend(&mut self) -> TxSource<'_, DB> {
+        TxSource(match &mut self.0 {
+            Given::Pool(pool) => Given::Pool(pool.clone()),
+            Given::Joined(tx) => Given::Joined(tx),
+            #[cfg(test)]
+            Given::Store(pool, home) => Given::Store(pool.clone(), Arc::clone(home)),
+        })
+    }
+}
+
 /// A store's own pool, whose schema is not that of the settings.
 #[cfg(test)]
 impl<DB: Dialect> From<&Store<DB>> for TxSource<'_, DB> {
@@ -206,15 +218,32 @@ pub trait OutboxReturn {
     /// Its Ok.
     type Returned: Emits;
     /// Its Err.
-    type Error;
+    type Error: FromTxError;
     /// What the caller gets.
     type Output;
+
+    /// What the caller gets where there is no transaction.
+    fn failed(error: TxError) -> Self::Output;
+
+    /// [`Scope::end`], of this.
+    fn end<DB: TxDatabase>(
+        self,
+        scope: &mut Scope<'_, DB>,
+    ) -> impl Future<Output = Ended<<Self::Returned as Emits>::Value, Self::Error>>;
 }
 
-impl<T: Emits, E> OutboxReturn for Result<T, E> {
+impl<T: Emits, E: FromTxError> OutboxReturn for Result<T, E> {
     type Returned = T;
     type Error = E;
     type Output = Result<T::Value, E>;
+
+    fn failed(error: TxError) -> Self::Output {
+        Err(E::from(error))
+    }
+
+    fn end<DB: TxDatabase>(self, scope: &mut Scope<'_, DB>) -> impl Future<Output = Ended<T::Value, E>> {
+        scope.end(self)
+    }
 }
 
 /// The error type of an `#[outbox]` method.

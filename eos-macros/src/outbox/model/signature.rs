@@ -4,15 +4,10 @@
 //! `Tx`. Whether that type is one, and whether what is returned can be published, is for rustc to say, at the type
 //! itself.
 
-use proc_macro2::Span;
 use quote::ToTokens;
-use syn::spanned::Spanned;
-use syn::{
-    FnArg, GenericArgument, PatType, PathArguments, Receiver, ReceiverKind, ReturnType, Safety, Signature,
-    Type,
-};
+use syn::{FnArg, PatType, Receiver, ReceiverKind, ReturnType, Safety, Signature, Type};
 
-use super::{Parameter, Returns, Transaction};
+use super::{Parameter, Transaction};
 use crate::shared::mistakes::Mistakes;
 use crate::shared::types::{mentions_impl, plain};
 
@@ -21,7 +16,7 @@ use crate::shared::types::{mentions_impl, plain};
 pub(super) struct Shape {
     pub(super) parameters: Vec<Parameter>,
     pub(super) transaction: Option<Transaction>,
-    pub(super) returns: Option<Returns>,
+    pub(super) returns: Option<Type>,
 }
 
 impl Shape {
@@ -188,7 +183,7 @@ fn qualifiers(function: &Signature, mistakes: &mut Mistakes) {
     }
 }
 
-fn returns(function: &Signature, mistakes: &mut Mistakes) -> Option<Returns> {
+fn returns(function: &Signature, mistakes: &mut Mistakes) -> Option<Type> {
     const MISSING: &str = "an `#[outbox]` method says how it went; write `-> Result<OrderPlaced, OrderError>` with an \
                            event of yours, or `-> Result<(), …>`";
     let ReturnType::Type(_, ty) = &function.output else {
@@ -202,15 +197,5 @@ fn returns(function: &Signature, mistakes: &mut Mistakes) -> Option<Returns> {
     if mentions_impl(ty.to_token_stream()) {
         mistakes.at(ty, "what an `#[outbox]` method returns is a concrete type; name it instead of `impl …`");
     }
-    Some(Returns { ty: ty.clone(), error: error(ty).unwrap_or_else(|| ty.span()) })
-}
-
-/// The `E` of `Result<T, E>`, where it is written so.
-fn error(ty: &Type) -> Option<Span> {
-    let Type::Path(path) = ty else { return None };
-    let PathArguments::AngleBracketed(arguments) = &path.path.segments.last()?.arguments else { return None };
-    match arguments.args.iter().nth(1)? {
-        GenericArgument::Type(error) => Some(error.span()),
-        _ => None,
-    }
+    Some(ty.clone())
 }
