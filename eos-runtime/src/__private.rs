@@ -12,7 +12,9 @@ pub use crate::listener::spec::{
     Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
-pub use crate::outbox::scope::{Ended, FromTxError, OutboxReturn, Scope, ScopeOptions, TxSource, TxType};
+pub use crate::outbox::scope::{
+    Ended, FromTxError, OutboxReturn, Outcome, Scope, ScopeOptions, TxSource, TxType,
+};
 pub use crate::record::Headers;
 pub use bytes::Bytes;
 pub use std::time::Duration;

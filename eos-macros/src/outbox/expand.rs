@@ -65,30 +65,27 @@ fn signature(method: &Method) -> TokenStream {
 /// that will not do is told there, and once.
 fn scope(method: &Method) -> TokenStream {
     let eos = eos();
-    let source = source(method);
+    let source = given(method);
     let options = options(method);
     let body = one_try(method);
-    let (failed, end) = (of_the_result(&method.returns, "failed"), of_the_result(&method.returns, "end"));
+    let outcome = call_of_the_result(&method.returns, "outcome", &quote_spanned!(ours()=> __returned));
+    let begun = begun(method, &quote_spanned!(ours()=> #eos::Scope::new(#source, #options)));
     let body = match method.tries {
         Tries::Once => quote_spanned! {ours()=>
             #body
-            __end(__outcome, &mut __scope).await.once()
+            __scope.end(#outcome).await.once()
         },
         Tries::Again(_) => quote_spanned! {ours()=>
             loop {
                 #body
-                if let #eos::Ended::Done(__result) = __end(__outcome, &mut __scope).await {
+                if let #eos::Ended::Done(__result) = __scope.end(#outcome).await {
                     return __result;
                 }
             }
         },
     };
     quote_spanned! {ours()=>
-        let (__failed, __end) = (#failed, #end);
-        let mut __scope = match #eos::Scope::new(#eos::TxArgument::source(&mut #source), #options) {
-            ::core::result::Result::Ok(__scope) => __scope,
-            ::core::result::Result::Err(__error) => return __failed(__error),
-        };
+        let mut __scope = #begun;
         #body
     }
 }
@@ -118,15 +115,24 @@ fn one_try(method: &Method) -> TokenStream {
         Tries::Once => TokenStream::new(),
         Tries::Again(_) => copies(method),
     };
-    let outcome = outcome(method);
+    let begun = begun(method, &quote_spanned!(ours()=> __scope.tx().await));
+    let returned = returned(method);
     quote_spanned! {ours()=>
         #(#attributes)*
-        let #pattern: #reference = match __scope.tx().await {
-            ::core::result::Result::Ok(__tx) => __tx,
-            ::core::result::Result::Err(__error) => return __failed(__error),
-        };
+        let #pattern: #reference = #begun;
         #copies
-        let __outcome = #outcome;
+        let __returned = #returned;
+    }
+}
+
+/// The value of a step, where there is a transaction to go on with.
+fn begun(method: &Method, step: &TokenStream) -> TokenStream {
+    let failed = call_of_the_result(&method.returns, "failed", &quote_spanned!(ours()=> __error));
+    quote_spanned! {ours()=>
+        match #step {
+            ::core::result::Result::Ok(__begun) => __begun,
+            ::core::result::Result::Err(__error) => return #failed,
+        }
     }
 }
 
@@ -153,7 +159,7 @@ fn copies(method: &Method) -> TokenStream {
 ///
 /// A block does not say what it returns. The line that never runs does, so that the body is checked with that type in
 /// mind, as a function's is.
-fn outcome(method: &Method) -> TokenStream {
+fn returned(method: &Method) -> TokenStream {
     let eos = eos();
     let returns = &method.returns;
     let mut body = Group::new(Delimiter::Brace, method.body.statements.clone());
@@ -183,25 +189,43 @@ fn source(method: &Method) -> Ident {
 
 /// `<T as OutboxReturn>::…`, as if the user had written it in the type's place: rustc points at the whole of the type.
 fn of_the_result(ty: &Type, name: &str) -> TokenStream {
-    let eos = eos();
-    let last = last(ty);
+    let (first, last) = ends(ty);
     let name = Ident::new(name, last);
-    let begin = quote_spanned!(ty.span()=> <);
-    let end = quote_spanned!(last=> as #eos::OutboxReturn>::#name);
+    let begin = quote_spanned!(first=> <);
+    let end = quote_spanned!(last=> as ::eos_runtime::__private::OutboxReturn>::#name);
     quote!(#begin #ty #end)
 }
 
-/// `impl TxArgument<T>`, in the same way.
+/// A call of one of its functions, in the same place.
+fn call_of_the_result(ty: &Type, name: &str, arguments: &TokenStream) -> TokenStream {
+    let function = of_the_result(ty, name);
+    let call = quote_spanned!(ends(ty).1=> (#arguments));
+    quote!(#function #call)
+}
+
+/// `impl TxArgument<T>`, in the transaction's place.
 fn argument(transaction: &Type) -> TokenStream {
-    let eos = eos();
-    let begin = quote_spanned!(transaction.span()=> impl #eos::TxArgument<);
-    let end = quote_spanned!(last(transaction)=> >);
+    let (first, last) = ends(transaction);
+    let begin = quote_spanned!(first=> impl ::eos_runtime::__private::TxArgument<);
+    let end = quote_spanned!(last=> >);
     quote!(#begin #transaction #end)
 }
 
-/// Where a type's last word stands.
-fn last(ty: &Type) -> Span {
-    ty.to_token_stream().into_iter().last().map_or_else(ours, |token| token.span())
+/// The source that it holds.
+fn given(method: &Method) -> TokenStream {
+    let source = source(method);
+    let transaction = &method.transaction.inner;
+    let (first, last) = ends(transaction);
+    let begin = quote_spanned!(first=> <_ as ::eos_runtime::__private::TxArgument<);
+    let argument = quote_spanned!(ours()=> &mut #source);
+    let end = quote_spanned!(last=> >>::source(#argument));
+    quote!(#begin #transaction #end)
+}
+
+/// Where a type's first and last word stand.
+fn ends(ty: &Type) -> (Span, Span) {
+    let last = ty.to_token_stream().into_iter().last().map_or_else(ours, |token| token.span());
+    (ty.span(), last)
 }
 
 /// The name under which an argument waits for the next try.

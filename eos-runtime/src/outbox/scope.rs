@@ -88,6 +88,16 @@ pub struct Scope<'t, DB: TxDatabase> {
     tries: u32,
 }
 
+/// What a method returned, and how it is published or becomes an error.
+///
+/// It asks nothing of its types: [`OutboxReturn`] does, once, where the method's type is declared, so that a type that
+/// will not do is told there alone.
+pub struct Outcome<DB: TxDatabase, T, V, E> {
+    result: Result<T, E>,
+    emit: fn(T, &mut Tx<DB>) -> Result<V, TxError>,
+    error: fn(TxError) -> E,
+}
+
 /// What a method's end came to.
 #[derive(Debug)]
 pub enum Ended<T, E> {
@@ -95,6 +105,12 @@ pub enum Ended<T, E> {
     Done(Result<T, E>),
     /// It met another transaction; the whole of it is to be done again.
     Again,
+}
+
+impl<DB: TxDatabase, T, V, E> fmt::Debug for Outcome<DB, T, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.result.is_ok() { "Outcome(Ok)" } else { "Outcome(Err)" })
+    }
 }
 
 impl<T, E> Ended<T, E> {
@@ -146,7 +162,7 @@ impl<'t, DB: TxDatabase> Scope<'t, DB> {
     }
 
     /// Publishes what the method returned, and commits where the transaction is its own.
-    pub async fn end<T: Emits, E: From<TxError>>(&mut self, outcome: Result<T, E>) -> Ended<T::Value, E> {
+    pub async fn end<T, V, E>(&mut self, outcome: Outcome<DB, T, V, E>) -> Ended<V, E> {
         match (&mut self.source.0, self.own.take()) {
             (_, Some(own)) => self.end_own(own, outcome).await,
             (Given::Joined(tx), None) => Ended::Done(join(tx, outcome)),
@@ -154,24 +170,21 @@ impl<'t, DB: TxDatabase> Scope<'t, DB> {
         }
     }
 
-    async fn end_own<T: Emits, E: From<TxError>>(
-        &mut self,
-        mut own: Tx<DB>,
-        outcome: Result<T, E>,
-    ) -> Ended<T::Value, E> {
-        let (gave_way, failure) = match outcome {
-            Ok(returned) => match returned.emit(&mut own) {
+    async fn end_own<T, V, E>(&mut self, mut own: Tx<DB>, outcome: Outcome<DB, T, V, E>) -> Ended<V, E> {
+        let Outcome { result, emit, error } = outcome;
+        let (gave_way, failure) = match result {
+            Ok(returned) => match emit(returned, &mut own) {
                 Ok(value) => match own.commit_or_say().await {
                     Ok(()) => return Ended::Done(Ok(value)),
-                    Err((gave_way, error)) => (gave_way, E::from(error)),
+                    Err((gave_way, why)) => (gave_way, error(why)),
                 },
-                Err(error) => (false, E::from(error)),
+                Err(why) => (false, error(why)),
             },
-            Err(error) => {
+            Err(failure) => {
                 let gave_way = own.pending.gave_way();
                 // Where that fails, dropping it has closed the connection: nothing is committed either way.
                 drop(own.rollback().await);
-                (gave_way, error)
+                (gave_way, failure)
             }
         };
         if gave_way && self.tries < self.options.retries {
@@ -184,11 +197,9 @@ impl<'t, DB: TxDatabase> Scope<'t, DB> {
 }
 
 /// The caller's transaction goes on, or can only be rolled back.
-fn join<DB: TxDatabase, T: Emits, E: From<TxError>>(
-    tx: &mut Tx<DB>,
-    outcome: Result<T, E>,
-) -> Result<T::Value, E> {
-    let emitted = outcome.and_then(|returned| returned.emit(tx).map_err(E::from));
+fn join<DB: TxDatabase, T, V, E>(tx: &mut Tx<DB>, outcome: Outcome<DB, T, V, E>) -> Result<V, E> {
+    let Outcome { result, emit, error } = outcome;
+    let emitted = result.and_then(|returned| emit(returned, tx).map_err(error));
     if emitted.is_err() {
         tx.pending.roll_back_only();
     }
@@ -225,11 +236,10 @@ pub trait OutboxReturn {
     /// What the caller gets where there is no transaction.
     fn failed(error: TxError) -> Self::Output;
 
-    /// [`Scope::end`], of this.
-    fn end<DB: TxDatabase>(
+    /// How it ends a transaction.
+    fn outcome<DB: TxDatabase>(
         self,
-        scope: &mut Scope<'_, DB>,
-    ) -> impl Future<Output = Ended<<Self::Returned as Emits>::Value, Self::Error>>;
+    ) -> Outcome<DB, Self::Returned, <Self::Returned as Emits>::Value, Self::Error>;
 }
 
 impl<T: Emits, E: FromTxError> OutboxReturn for Result<T, E> {
@@ -241,8 +251,8 @@ impl<T: Emits, E: FromTxError> OutboxReturn for Result<T, E> {
         Err(E::from(error))
     }
 
-    fn end<DB: TxDatabase>(self, scope: &mut Scope<'_, DB>) -> impl Future<Output = Ended<T::Value, E>> {
-        scope.end(self)
+    fn outcome<DB: TxDatabase>(self) -> Outcome<DB, T, T::Value, E> {
+        Outcome { result: self, emit: T::emit::<DB>, error: E::from }
     }
 }
 
