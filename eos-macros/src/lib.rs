@@ -5,6 +5,7 @@
 
 mod event;
 mod listener;
+mod outbox;
 mod shared;
 
 use proc_macro::TokenStream;
@@ -182,4 +183,10 @@ pub fn kafka_listener(arguments: TokenStream, item: TokenStream) -> TokenStream 
 #[proc_macro_derive(Event, attributes(event))]
 pub fn event(item: TokenStream) -> TokenStream {
     event::derive(item.into()).into()
+}
+
+/// Outbox.
+#[proc_macro_attribute]
+pub fn outbox(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    outbox::attribute(arguments.into(), item.into()).into()
 }

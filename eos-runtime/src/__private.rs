@@ -11,7 +11,10 @@ pub use crate::listener::spec::{
     Body, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, PlainHandler, TransactionParam,
     Transactional, TxHandler,
 };
-pub use crate::outbox::scope::{Ended, FromTxError, OutboxReturn, Scope, ScopeOptions, TxSource, TxType};
+pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
+pub use crate::outbox::scope::{
+    Ended, FromTxError, OutboxReturn, Outcome, Scope, ScopeOptions, TxSource, TxType,
+};
 pub use crate::record::Headers;
 pub use bytes::Bytes;
 pub use std::time::Duration;

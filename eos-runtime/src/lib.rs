@@ -23,7 +23,7 @@ pub mod __private;
 pub mod testing;
 
 pub use app::{App, DatabasePool, app, relay, run};
-pub use eos_macros::{Event, kafka_listener};
+pub use eos_macros::{Event, kafka_listener, outbox};
 pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, TxError, Verdict};
 pub use event::{Event, EventValue};
 pub use extract::{
@@ -52,7 +52,7 @@ pub mod prelude {
     pub use crate::SqliteTx;
     pub use crate::{
         Emit, Event, HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State,
-        kafka_listener,
+        kafka_listener, outbox,
     };
     pub use serde::{Deserialize, Serialize};
     pub use uuid::Uuid;

@@ -21,6 +21,8 @@ mod names_of_the_standard_library;
 mod nested;
 #[path = "../ui/pass/other_attributes.rs"]
 mod other_attributes;
+#[path = "../ui/pass/outbox.rs"]
+mod outbox;
 #[path = "../ui/pass/own_extractor.rs"]
 mod own_extractor;
 #[path = "../ui/pass/parameters_in_any_order.rs"]

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::{Ident, LitStr};
 
-use super::model::{Dedupe, Id, Isolation, Listener, Mode, Parameter, Topics};
+use super::model::{Dedupe, Id, Listener, Mode, Parameter, Topics};
 use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
@@ -78,11 +78,7 @@ fn mode(mode: &Mode) -> TokenStream {
     match mode {
         Mode::Plain => quote_spanned!(ours()=> #eos::Mode::Plain),
         Mode::Transactional { isolation, dedupe, database, transaction: _ } => {
-            let isolation = match isolation {
-                Isolation::ReadCommitted => format_ident!("ReadCommitted"),
-                Isolation::RepeatableRead => format_ident!("RepeatableRead"),
-                Isolation::Serializable => format_ident!("Serializable"),
-            };
+            let isolation = isolation.printed();
             let dedupe = match dedupe {
                 Dedupe::MessageId => format_ident!("MessageId"),
                 Dedupe::Position => format_ident!("Position"),
@@ -90,7 +86,7 @@ fn mode(mode: &Mode) -> TokenStream {
             let database = option(database.as_ref());
             quote_spanned! {ours()=>
                 #eos::Mode::Transactional(#eos::Transactional {
-                    isolation: #eos::Isolation::#isolation,
+                    isolation: #isolation,
                     dedupe: #eos::Dedupe::#dedupe,
                     database: #database,
                 })

@@ -13,6 +13,7 @@ use proc_macro2::{Ident, Span};
 use syn::{LitStr, Signature, Type};
 
 use crate::shared::arguments::Argument;
+use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 
 /// One listener, ready to be printed.
@@ -58,15 +59,6 @@ pub(crate) enum Mode {
         dedupe: Dedupe,
         database: Option<LitStr>,
     },
-}
-
-/// `isolation = "…"`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Isolation {
-    #[default]
-    ReadCommitted,
-    RepeatableRead,
-    Serializable,
 }
 
 /// `dedupe = "…"`.

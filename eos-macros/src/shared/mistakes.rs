@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
 /// Every mistake found so far, in the order in which they were found.
@@ -44,6 +44,11 @@ impl Mistakes {
                 Err(syn::Error::new(Span::call_site(), "these words could not be read; please report it"))
             }
         }
+    }
+
+    /// What the compiler is to tell, if anything.
+    pub(crate) fn told(self) -> Option<TokenStream> {
+        self.0.map(syn::Error::into_compile_error)
     }
 
     fn add(&mut self, error: syn::Error) {

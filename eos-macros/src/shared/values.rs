@@ -1,6 +1,8 @@
 //! What stands behind an argument's `=`, and arguments that are given twice.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use syn::{Lit, LitStr};
 
@@ -53,6 +55,49 @@ pub(crate) fn string(
         return None;
     };
     checked(text, check, mistakes).map(|()| text.clone())
+}
+
+/// A whole number within bounds.
+pub(crate) fn number<N: FromStr + PartialOrd + Display>(
+    argument: &Argument,
+    example: &str,
+    bounds: &RangeInclusive<N>,
+    mistakes: &mut Mistakes,
+) -> Option<N> {
+    let word = argument.word();
+    let Some(Lit::Int(number)) = argument.value.literal() else {
+        wrong_kind(argument, &format!("a whole number: `{word} = {example}`"), mistakes);
+        return None;
+    };
+    let within = number.base10_digits().parse().ok().filter(|value| bounds.contains(value));
+    if within.is_none() {
+        let (from, to) = (bounds.start(), bounds.end());
+        mistakes.at(number, format!("`{word}` is a number from {from} to {to}"));
+    }
+    within
+}
+
+/// One of a few words in quotes.
+pub(crate) fn choice<T: Copy>(
+    argument: &Argument,
+    choices: &[(&str, T)],
+    mistakes: &mut Mistakes,
+) -> Option<T> {
+    let words = || choices.iter().map(|(word, _)| *word);
+    let Some(Lit::Str(given)) = argument.value.literal() else {
+        wrong_kind(argument, &format!("one of these in quotes: {}", text::one_of(words())), mistakes);
+        return None;
+    };
+    let chosen = choices.iter().find(|(word, _)| *word == given.value()).map(|&(_, choice)| choice);
+    if chosen.is_none() {
+        let name = argument.word();
+        let meant = text::nearest(&given.value(), words()).map_or_else(
+            || format!("it is {}", text::one_of(words())),
+            |near| format!("did you mean `{near}`?"),
+        );
+        mistakes.at(given, format!("unknown {name} `{}`; {meant}", given.value()));
+    }
+    chosen
 }
 
 /// The text's value, or why it has none, told at the text.

@@ -34,6 +34,7 @@ impl Emits for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Event> Emits for E {
     type Value = E;
 

@@ -40,6 +40,18 @@ impl<'t, DB: TxDatabase> From<&'t mut Tx<DB>> for TxSource<'t, DB> {
     }
 }
 
+impl<DB: TxDatabase> TxSource<'_, DB> {
+    /// The same, for as long as this one is not used otherwise.
+    pub(super) fn lend(&mut self) -> TxSource<'_, DB> {
+        TxSource(match &mut self.0 {
+            Given::Pool(pool) => Given::Pool(pool.clone()),
+            Given::Joined(tx) => Given::Joined(tx),
+            #[cfg(test)]
+            Given::Store(pool, home) => Given::Store(pool.clone(), Arc::clone(home)),
+        })
+    }
+}
+
 /// A store's own pool, whose schema is not that of the settings.
 #[cfg(test)]
 impl<DB: Dialect> From<&Store<DB>> for TxSource<'_, DB> {
@@ -76,6 +88,16 @@ pub struct Scope<'t, DB: TxDatabase> {
     tries: u32,
 }
 
+/// What a method returned, and how it is published or becomes an error.
+///
+/// It asks nothing of its types: [`OutboxReturn`] does, once, where the method's type is declared, so that a type that
+/// will not do is told there alone.
+pub struct Outcome<DB: TxDatabase, T, V, E> {
+    result: Result<T, E>,
+    emit: fn(T, &mut Tx<DB>) -> Result<V, TxError>,
+    error: fn(TxError) -> E,
+}
+
 /// What a method's end came to.
 #[derive(Debug)]
 pub enum Ended<T, E> {
@@ -83,6 +105,25 @@ pub enum Ended<T, E> {
     Done(Result<T, E>),
     /// It met another transaction; the whole of it is to be done again.
     Again,
+}
+
+impl<DB: TxDatabase, T, V, E> fmt::Debug for Outcome<DB, T, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.result.is_ok() { "Outcome(Ok)" } else { "Outcome(Err)" })
+    }
+}
+
+impl<T, E> Ended<T, E> {
+    /// What the caller gets of a method without retries.
+    ///
+    /// # Errors
+    /// The method's own.
+    pub fn once(self) -> Result<T, E> {
+        match self {
+            Ended::Done(result) => result,
+            Ended::Again => unreachable!("without retries there is one try"),
+        }
+    }
 }
 
 impl<'t, DB: TxDatabase> Scope<'t, DB> {
@@ -121,7 +162,7 @@ impl<'t, DB: TxDatabase> Scope<'t, DB> {
     }
 
     /// Publishes what the method returned, and commits where the transaction is its own.
-    pub async fn end<T: Emits, E: From<TxError>>(&mut self, outcome: Result<T, E>) -> Ended<T::Value, E> {
+    pub async fn end<T, V, E>(&mut self, outcome: Outcome<DB, T, V, E>) -> Ended<V, E> {
         match (&mut self.source.0, self.own.take()) {
             (_, Some(own)) => self.end_own(own, outcome).await,
             (Given::Joined(tx), None) => Ended::Done(join(tx, outcome)),
@@ -129,24 +170,21 @@ impl<'t, DB: TxDatabase> Scope<'t, DB> {
         }
     }
 
-    async fn end_own<T: Emits, E: From<TxError>>(
-        &mut self,
-        mut own: Tx<DB>,
-        outcome: Result<T, E>,
-    ) -> Ended<T::Value, E> {
-        let (gave_way, failure) = match outcome {
-            Ok(returned) => match returned.emit(&mut own) {
+    async fn end_own<T, V, E>(&mut self, mut own: Tx<DB>, outcome: Outcome<DB, T, V, E>) -> Ended<V, E> {
+        let Outcome { result, emit, error } = outcome;
+        let (gave_way, failure) = match result {
+            Ok(returned) => match emit(returned, &mut own) {
                 Ok(value) => match own.commit_or_say().await {
                     Ok(()) => return Ended::Done(Ok(value)),
-                    Err((gave_way, error)) => (gave_way, E::from(error)),
+                    Err((gave_way, why)) => (gave_way, error(why)),
                 },
-                Err(error) => (false, E::from(error)),
+                Err(why) => (false, error(why)),
             },
-            Err(error) => {
+            Err(failure) => {
                 let gave_way = own.pending.gave_way();
                 // Where that fails, dropping it has closed the connection: nothing is committed either way.
                 drop(own.rollback().await);
-                (gave_way, error)
+                (gave_way, failure)
             }
         };
         if gave_way && self.tries < self.options.retries {
@@ -159,11 +197,9 @@ impl<'t, DB: TxDatabase> Scope<'t, DB> {
 }
 
 /// The caller's transaction goes on, or can only be rolled back.
-fn join<DB: TxDatabase, T: Emits, E: From<TxError>>(
-    tx: &mut Tx<DB>,
-    outcome: Result<T, E>,
-) -> Result<T::Value, E> {
-    let emitted = outcome.and_then(|returned| returned.emit(tx).map_err(E::from));
+fn join<DB: TxDatabase, T, V, E>(tx: &mut Tx<DB>, outcome: Outcome<DB, T, V, E>) -> Result<V, E> {
+    let Outcome { result, emit, error } = outcome;
+    let emitted = result.and_then(|returned| emit(returned, tx).map_err(error));
     if emitted.is_err() {
         tx.pending.roll_back_only();
     }
@@ -193,15 +229,31 @@ pub trait OutboxReturn {
     /// Its Ok.
     type Returned: Emits;
     /// Its Err.
-    type Error;
+    type Error: FromTxError;
     /// What the caller gets.
     type Output;
+
+    /// What the caller gets where there is no transaction.
+    fn failed(error: TxError) -> Self::Output;
+
+    /// How it ends a transaction.
+    fn outcome<DB: TxDatabase>(
+        self,
+    ) -> Outcome<DB, Self::Returned, <Self::Returned as Emits>::Value, Self::Error>;
 }
 
-impl<T: Emits, E> OutboxReturn for Result<T, E> {
+impl<T: Emits, E: FromTxError> OutboxReturn for Result<T, E> {
     type Returned = T;
     type Error = E;
     type Output = Result<T::Value, E>;
+
+    fn failed(error: TxError) -> Self::Output {
+        Err(E::from(error))
+    }
+
+    fn outcome<DB: TxDatabase>(self) -> Outcome<DB, T, T::Value, E> {
+        Outcome { result: self, emit: T::emit::<DB>, error: E::from }
+    }
 }
 
 /// The error type of an `#[outbox]` method.
@@ -212,6 +264,7 @@ impl<T: Emits, E> OutboxReturn for Result<T, E> {
 )]
 pub trait FromTxError: From<TxError> {}
 
+#[diagnostic::do_not_recommend]
 impl<E: From<TxError>> FromTxError for E {}
 
 /// The database of a transaction's type.

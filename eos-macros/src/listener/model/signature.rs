@@ -3,12 +3,13 @@
 //! Only its shape is checked. Whether a type can be taken out of a record, or returned, is for rustc to say, at the
 //! type itself.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::Ident;
 use quote::ToTokens;
 use syn::{FnArg, PatType, ReturnType, Safety, Signature, Type, TypeReference};
 
 use super::Parameter;
 use crate::shared::mistakes::Mistakes;
+use crate::shared::types::{mentions_impl, plain};
 
 /// A function's shape.
 #[derive(Debug)]
@@ -125,20 +126,4 @@ fn no_lifetime(reference: &TypeReference, mistakes: &mut Mistakes) {
     if let Some(lifetime) = reference.lifetime.as_ref().filter(|lifetime| lifetime.ident == "static") {
         mistakes.at(lifetime, "what a listener borrows lives for one attempt; take the lifetime away");
     }
-}
-
-/// The type without parentheses, and without the invisible group around a `macro_rules!` variable.
-fn plain(ty: &Type) -> &Type {
-    if let Type::Group(group) = ty {
-        return plain(&group.elem);
-    }
-    if let Type::Paren(parenthesised) = ty { plain(&parenthesised.elem) } else { ty }
-}
-
-fn mentions_impl(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(word) => word == "impl",
-        TokenTree::Group(group) => mentions_impl(group.stream()),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
-    })
 }

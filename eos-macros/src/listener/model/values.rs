@@ -1,7 +1,5 @@
 //! What stands behind the `=` of a listener's arguments: read as the kind that the argument takes, or told what it takes.
 
-use std::str::FromStr;
-
 use syn::{Expr, Lit, LitStr};
 
 use super::text::milliseconds;
@@ -49,40 +47,4 @@ pub(super) fn deadline(argument: &Argument, mistakes: &mut Mistakes) -> Option<u
         return None;
     };
     checked(text, milliseconds, mistakes)
-}
-
-/// A number from 1.
-pub(super) fn concurrency(argument: &Argument, mistakes: &mut Mistakes) -> Option<u16> {
-    let Some(Lit::Int(number)) = argument.value.literal() else {
-        wrong_kind(argument, "a whole number: `concurrency = 4`", mistakes);
-        return None;
-    };
-    match u16::from_str(number.base10_digits()) {
-        Ok(1..) => {}
-        Ok(0) | Err(_) => mistakes.at(number, format!("`concurrency` is a number from 1 to {}", u16::MAX)),
-    }
-    number.base10_parse().ok()
-}
-
-/// One of a few words in quotes.
-pub(super) fn choice<T: Copy>(
-    argument: &Argument,
-    choices: &[(&str, T)],
-    mistakes: &mut Mistakes,
-) -> Option<T> {
-    let words = || choices.iter().map(|(word, _)| *word);
-    let Some(Lit::Str(given)) = argument.value.literal() else {
-        wrong_kind(argument, &format!("one of these in quotes: {}", text::one_of(words())), mistakes);
-        return None;
-    };
-    let chosen = choices.iter().find(|(word, _)| *word == given.value()).map(|&(_, choice)| choice);
-    if chosen.is_none() {
-        let name = argument.word();
-        let meant = text::nearest(&given.value(), words()).map_or_else(
-            || format!("it is {}", text::one_of(words())),
-            |near| format!("did you mean `{near}`?"),
-        );
-        mistakes.at(given, format!("unknown {name} `{}`; {meant}", given.value()));
-    }
-    chosen
 }

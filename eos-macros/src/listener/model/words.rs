@@ -4,12 +4,13 @@ use proc_macro2::Ident;
 use syn::LitStr;
 
 use super::text::group;
-use super::values::{choice, concurrency, deadline, topics};
-use super::{Dedupe, Isolation, Topics};
+use super::values::{deadline, topics};
+use super::{Dedupe, Topics};
 use crate::shared::arguments::{Argument, Value, each};
+use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
-use crate::shared::values::{once_each, string, unknown};
+use crate::shared::values::{choice, number, once_each, string, unknown};
 
 const KNOWN: [&str; 7] = ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional"];
 const INSIDE: [&str; 3] = ["isolation", "dedupe", "database"];
@@ -79,7 +80,9 @@ impl Words {
                 "group" => words.group = string(argument, "billing", group, mistakes),
                 "id" => words.id = string(argument, "billing.on_order", text::name, mistakes),
                 "deadline" => words.deadline_ms = deadline(argument, mistakes).unwrap_or(words.deadline_ms),
-                "concurrency" => words.concurrency = concurrency(argument, mistakes).unwrap_or(1),
+                "concurrency" => {
+                    words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
+                }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
                 _ => {
                     let meant = misplaced(argument, &KNOWN, "a listener", mistakes);
@@ -118,7 +121,7 @@ impl Transactional {
         };
         for argument in once_each(&inside, mistakes) {
             match argument.word().as_str() {
-                "isolation" => read.isolation = choice(argument, &ISOLATION, mistakes).unwrap_or_default(),
+                "isolation" => read.isolation = Isolation::read(argument, mistakes).unwrap_or_default(),
                 "dedupe" => read.dedupe = choice(argument, &DEDUPE, mistakes).unwrap_or_default(),
                 "database" => read.database = string(argument, "orders", text::name, mistakes),
                 _ => {
@@ -129,12 +132,6 @@ impl Transactional {
         read
     }
 }
-
-const ISOLATION: [(&str, Isolation); 3] = [
-    ("read_committed", Isolation::ReadCommitted),
-    ("repeatable_read", Isolation::RepeatableRead),
-    ("serializable", Isolation::Serializable),
-];
 
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
 

@@ -1,0 +1,14 @@
+use eos_runtime::TxError;
+use eos_runtime::prelude::*;
+
+#[outbox]
+async fn place(tx: &mut PgTx) -> Result<(), TxError> {
+    let _ = tx;
+    Ok(())
+}
+
+async fn called(pool: sqlx::MySqlPool) {
+    let _ = place(&pool).await;
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use eos_runtime::prelude::*;
+
+#[outbox]
+struct Orders;
+
+fn main() {}

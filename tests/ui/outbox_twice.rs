@@ -1,0 +1,11 @@
+use eos_runtime::TxError;
+use eos_runtime::prelude::*;
+
+#[outbox]
+#[outbox]
+async fn place(tx: &mut PgTx) -> Result<(), TxError> {
+    let _ = tx;
+    Ok(())
+}
+
+fn main() {}
