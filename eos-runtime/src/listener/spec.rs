@@ -80,6 +80,7 @@ impl Isolation {
     }
 
     /// SQL's words for it.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn sql(self) -> &'static str {
         match self {
             Isolation::ReadCommitted => "read committed",

@@ -132,7 +132,8 @@ impl<D: Dialect> Idle<D> {
 }
 
 impl<D: Dialect> Open<D> {
-    /// The transaction.
+    /// The transaction, of no record.
+    #[cfg(test)]
     pub(crate) fn tx(&mut self) -> &mut Tx<D> {
         &mut self.idle.tx
     }

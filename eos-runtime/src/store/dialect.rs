@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     /// A serialization failure or a deadlock: again at once.
     Transient,
     /// A statement or its wait for a lock took longer than it may.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql")),
+        expect(dead_code, reason = "SQLite has no such timeouts")
+    )]
     Overdue,
     /// The address, the user or the password is wrong: a person must change a setting.
     Refused,
@@ -54,10 +58,6 @@ impl Fault {
 /// How a store works for one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreOptions {
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "mysql")),
-        expect(dead_code, reason = "SQLite has one writer, and so one level")
-    )]
     pub(crate) isolation: Isolation,
     /// How long an attempt may take; a holder that exceeds it by [`StoreOptions::MARGIN`] is ended.
     pub(crate) deadline: Duration,
