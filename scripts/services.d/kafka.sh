@@ -14,22 +14,30 @@ kafka_packages() {
     [[ -d $KAFKA_JARS ]] || command -v mvn >/dev/null || echo maven
 }
 
-java_is_new_enough() {
+java_is_new_enough() { [[ $(java_major java) -ge 17 ]]; }
+
+# The version of the given `java`, or 0.
+java_major() {
     local major
-    major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || return 1
-    [[ ${major:-0} -ge 17 ]]
+    major=$("$1" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
+    printf '%s\n' "${major:-0}"
 }
 
 kafka_installed() {
     java_is_new_enough || die "Kafka needs Java 17 or newer, and \`java\` is: $(java -version 2>&1 | head -n 1)"
     [[ ! -d $KAFKA_JARS ]] || return 0
     say "fetching Kafka's jars"
-    rm -rf "$KAFKA_JARS.part"
-    mvn -q -B -f "$KAFKA_POM" dependency:copy-dependencies -DoutputDirectory="$KAFKA_JARS.part" 2>&1 |
-        sed 's/\x1b\[0m//g' >&2 ||
-        die "Maven could not fetch Kafka's jars"
-    chmod -R a+rX "$KAFKA_JARS.part"
-    mv "$KAFKA_JARS.part" "$KAFKA_JARS"
+    copy_jars "$KAFKA_POM" "$KAFKA_JARS" || die "Maven could not fetch Kafka's jars"
+}
+
+# Copies the jars that a pom needs at runtime to a new folder (or to SUB in it), all of them or none.
+copy_jars() {
+    local pom=$1 folder=$2 sub=${3:-}
+    rm -rf "$folder.part"
+    mvn -q -B -f "$pom" dependency:copy-dependencies -DincludeScope=runtime \
+        -DoutputDirectory="$folder.part/$sub" 2>&1 | sed 's/\x1b\[0m//g' >&2 || return 1
+    chmod -R a+rX "$folder.part"
+    mv "$folder.part" "$folder"
 }
 
 kafka_user() { :; }

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# MariaDB from the distribution, with a database `test` and the user `root` without a password by TCP.
+# MariaDB from the distribution, with a database `test` and the user `root` without a password by TCP. It keeps a binary
+# log of rows, as Debezium needs it, and not for long.
 
 mariadb_packages() { command -v mariadbd >/dev/null || echo mariadb-server; }
 
@@ -28,7 +29,8 @@ mariadb_tidy() { :; }
 mariadb_run() {
     become mysql setsid mariadbd --no-defaults --datadir="$1/data" --port="$2" --bind-address=127.0.0.1 \
         --socket=mariadb.sock --pid-file=mariadb.pid --init-file="$1/start.sql" --skip-name-resolve \
-        --max-connections=300 --innodb-buffer-pool-size=256M
+        --max-connections=300 --innodb-buffer-pool-size=256M --log-bin=binlog --binlog-format=row --server-id=1 \
+        --max-binlog-size=128M --binlog-expire-logs-seconds=3600
 }
 
 mariadb_answers() {
