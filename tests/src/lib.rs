@@ -12,6 +12,7 @@
 )]
 #![allow(clippy::missing_errors_doc, reason = "what a condition returns as an error is what the test prints")]
 
+mod connect;
 mod database;
 mod kafka;
 mod order;
@@ -24,6 +25,7 @@ mod service;
 mod tell;
 mod waiting;
 
+pub use connect::Connect;
 pub use database::{Applied, Database, Kind, Position};
 pub use kafka::{Kafka, Seen, Sent};
 pub use order::{Order, What};

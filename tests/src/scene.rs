@@ -79,6 +79,11 @@ impl Scene {
         Self::of_parts(one.kind, database, &one.brokers, &name, folder, &program)
     }
 
+    /// Which database it is on.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn of_parts(
         kind: Kind,
         database: Database,

@@ -22,11 +22,11 @@ pub fn servers() -> Servers {
     }
 }
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!(
-            "`{name}` is not set: this test needs real servers; run `scripts/test`, or `scripts/services up` and \
-             `export $(scripts/services env)`"
+            "`{name}` is not set: this test needs real servers; run `scripts/test`, or `scripts/services up`, `scripts/services up \
+             debezium` and `export $(scripts/services env)`"
         )
     })
 }

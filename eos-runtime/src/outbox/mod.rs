@@ -1,4 +1,4 @@
-#![doc = include_str!("../../OUTBOX.md")]
+#![doc = include_str!("../../docs/outbox.md")]
 //
 // | file | what it promises |
 // |---|---|
@@ -24,3 +24,6 @@ pub use emit::{Emit, Emits};
 pub use refused::{OutboxDatabase, Refused, discard, refused, retry};
 pub use scope::TxSource;
 pub use transaction::transaction;
+
+#[doc = include_str!("../../docs/debezium.md")]
+pub mod debezium {}

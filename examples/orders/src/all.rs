@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::Context;
 use eos_runtime::embedded::EmbeddedBroker;
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 
 const TOPICS: [&str; 2] = ["event.order", "event.invoice"];
 
@@ -46,13 +47,15 @@ pub(crate) async fn run(listen: SocketAddr) -> anyhow::Result<()> {
         if broker.is_some() { ", with an in-process broker and a SQLite file" } else { "" },
         mail.display(),
     ));
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         stopped = tokio::signal::ctrl_c() => stopped?,
+        _ = terminate.recv() => {}
         status = processes[0].wait() => anyhow::bail!("the API has ended: {}", status?),
     }
     for process in &mut processes {
-        // They have heard the Ctrl-C too, where it came from the terminal.
-        drop(tokio::time::timeout(std::time::Duration::from_secs(10), process.wait()).await);
+        // They have heard a Ctrl-C that came from the terminal; whoever has not is ended with this.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(5), process.wait()).await);
     }
     Ok(())
 }
