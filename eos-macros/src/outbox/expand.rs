@@ -177,14 +177,10 @@ fn returned(method: &Method) -> TokenStream {
 
 /// The name of the source is that of the transaction, but ours: the body knows its transaction alone.
 fn source(method: &Method) -> Ident {
-    match &method.transaction.pattern {
-        Pat::Ident(name) => {
-            let mut name = name.ident.clone();
-            name.set_span(at(&name));
-            name
-        }
-        _ => Ident::new("tx", ours()),
-    }
+    let Pat::Ident(name) = &method.transaction.pattern else { return Ident::new("tx", ours()) };
+    let mut name = name.ident.clone();
+    name.set_span(at(&name));
+    name
 }
 
 /// `<T as OutboxReturn>::…`, as if the user had written it in the type's place: rustc points at the whole of the type.
@@ -230,9 +226,10 @@ fn ends(ty: &Type) -> (Span, Span) {
 
 /// The name under which an argument waits for the next try.
 fn kept(index: usize, value: &PatType) -> Ident {
-    match &*value.pat {
-        Pat::Ident(name) => name.ident.clone(),
-        _ => format_ident!("__{index}", span = ours()),
+    if let Pat::Ident(name) = &*value.pat {
+        name.ident.clone()
+    } else {
+        format_ident!("__{index}", span = ours())
     }
 }
 

@@ -118,7 +118,12 @@ struct Repository<'r, T> {
 
 impl<'r, T: Event + Clone + Send + Sync> Repository<'r, T> {
     #[outbox]
-    async fn first<'n, E, F>(&self, tx: &mut PgTx, _name: &'n str, error: F) -> Result<Emit<(&'r T, &'n str)>, E>
+    async fn first<'n, E, F>(
+        &self,
+        tx: &mut PgTx,
+        _name: &'n str,
+        error: F,
+    ) -> Result<Emit<(&'r T, &'n str)>, E>
     where
         E: From<TxError> + Debug,
         F: FnOnce() -> E,
@@ -137,7 +142,10 @@ impl<'r, T: Event + Clone + Send + Sync> Repository<'r, T> {
 
 /// Of any database, and no method.
 #[outbox]
-async fn of_any<DB: TxDatabase, const N: usize>(tx: &mut eos_runtime::Tx<DB>, id: [u64; N]) -> Outcome<OrderPlaced> {
+async fn of_any<DB: TxDatabase, const N: usize>(
+    tx: &mut eos_runtime::Tx<DB>,
+    id: [u64; N],
+) -> Outcome<OrderPlaced> {
     let id = id.iter().sum();
     tx.publish(&OrderPlaced { id }).await?;
     Ok(OrderPlaced { id })
@@ -172,7 +180,10 @@ async fn anyhow(_tx: &mut PgTx) -> anyhow::Result<OrderPlaced> {
 #[outbox]
 #[must_use]
 #[expect(unused_variables, reason = "it reaches the body")]
-async fn attributes_below(tx: &mut PgTx, #[allow(unused_mut, reason = "as above")] mut id: u64) -> Outcome<()> {
+async fn attributes_below(
+    tx: &mut PgTx,
+    #[allow(unused_mut, reason = "as above")] mut id: u64,
+) -> Outcome<()> {
     #![allow(dead_code, reason = "inside")]
     fn unused() {}
     Ok(())
@@ -279,7 +290,11 @@ fn sent<T>(future: impl Future<Output = T> + Send) -> impl Future<Output = T> + 
 }
 
 #[expect(dead_code, reason = "it compiles, which is all that is asked")]
-async fn called(orders: Arc<Orders>, pools: (PgPool, MySqlPool, SqlitePool), mut tx: PgTx) -> Result<(), OrderError> {
+async fn called(
+    orders: Arc<Orders>,
+    pools: (PgPool, MySqlPool, SqlitePool),
+    mut tx: PgTx,
+) -> Result<(), OrderError> {
     let pool = &pools.0;
     let order = CreateOrder { id: 7, articles: vec![1, 2] };
     let _: OrderPlaced = sent(orders.create(pool, order.clone())).await?;
