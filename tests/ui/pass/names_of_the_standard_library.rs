@@ -56,7 +56,6 @@ async fn on_order(_: &::eos_runtime::Record) -> ::eos_runtime::HandlerResult {
 }
 
 #[outbox(isolation = "serializable", retries = 1)]
-#[expect(dead_code, reason = "it compiles, which is all that is asked")]
 async fn publish(
     tx: &mut ::eos_runtime::PgTx,
     event: ::std::string::String,
