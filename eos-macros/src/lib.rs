@@ -185,7 +185,161 @@ pub fn event(item: TokenStream) -> TokenStream {
     event::derive(item.into()).into()
 }
 
-/// Outbox.
+/// Makes an async fn run in a transaction and publish what it returns: its rows and its events, or neither.
+///
+/// ```
+/// use eos_runtime::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(topic = "event.order", key = order_id)]
+/// struct OrderPlaced { order_id: Uuid }
+///
+/// struct Orders;
+///
+/// impl Orders {
+///     /// Call it with a pool: its own transaction. Call it with a transaction: joins it.
+///     #[outbox]
+///     async fn place(&self, tx: &mut PgTx, order_id: Uuid) -> Result<OrderPlaced, OrderError> {
+///         insert(tx, order_id).await?;
+///         Ok(OrderPlaced { order_id })
+///     }
+/// }
+///
+/// # async fn example(orders: Orders, pool: sqlx::PgPool, order_id: Uuid) -> Result<(), OrderError> {
+/// let placed = orders.place(&pool, order_id).await?;         // begins, and commits
+///
+/// let mut tx = eos_runtime::begin(&pool).await?;
+/// let placed = orders.place(&mut tx, order_id).await?;       // joins
+/// tx.commit().await?;
+/// # Ok(()) }
+/// # type OrderError = eos_runtime::TxError;
+/// # async fn insert(_: &mut PgTx, _: Uuid) -> Result<(), OrderError> { Ok(()) }
+/// ```
+///
+/// It is a method or a free function, with `self`, generics, lifetimes and a `where` as any other. Its body sees a
+/// transaction that it can write through and publish in, and that it cannot commit; `?` and `return` end the body alone.
+///
+/// # Arguments
+///
+/// | argument | what it says | without it |
+/// |---|---|---|
+/// | `isolation = "…"` | `read_committed`, `repeatable_read` or `serializable` | that of the database, or of the transaction that it joins |
+/// | `retries = 3` | how often the whole is done again, 1 to 100 times, where it met another transaction | the error is the caller's |
+///
+/// # Parameters
+///
+/// The transaction is the one parameter that is `&mut T`, in any place: `&mut PgTx`, `&mut MySqlTx`, `&mut SqliteTx`, or
+/// an alias of one. Where there are several `&mut`, it is the one whose type has a name that ends in `Tx`. A caller
+/// passes in its place
+///
+/// | argument | what happens |
+/// |---|---|
+/// | `&pool` | the method begins a transaction, and commits it with what it returned, or rolls it back |
+/// | `&mut tx`, or `&mut *tx` where `tx` is a reference already | the method joins; the caller commits |
+///
+/// Everything else is passed as it is declared.
+///
+/// # What it returns
+///
+/// A `Result`, whose Ok is published and handed to the caller all the same:
+///
+/// | declared | published | the caller gets |
+/// |---|---|---|
+/// | `Result<E, _>` with an [`Event`](macro@Event) | it | it |
+/// | `Result<Vec<E>, _>`, `Result<Option<E>, _>` | all that are in it | the same |
+/// | `Result<Emit<T>, _>` | the events of `Emit::new(value).event(…)` | the value, a `T` |
+/// | `Result<(), _>` | nothing, besides what the body published by `tx.publish(…)` | `()` |
+///
+/// # Errors
+///
+/// The body's own. The transaction has errors of its own, `eos_runtime::TxError`: it cannot begin, an event cannot be
+/// encoded, nothing was committed, or nobody knows whether it was. The declared error type holds these too, so it
+/// implements `From<TxError>`: one case more with thiserror, nothing to do for `anyhow::Error` and
+/// `Box<dyn Error + Send + Sync>`.
+///
+/// ```
+/// #[derive(Debug, thiserror::Error)]
+/// enum OrderError {
+///     #[error("no such article")]
+///     NoSuchArticle,
+///     #[error(transparent)]
+///     Database(#[from] sqlx::Error),
+///     #[error(transparent)]
+///     Transaction(#[from] eos_runtime::TxError),
+/// }
+/// ```
+///
+/// # Joining
+///
+/// A listener, or another `#[outbox]` method, passes its transaction on. Rows and events leave with that one:
+///
+/// ```
+/// # use eos_runtime::prelude::*;
+/// # struct Orders;
+/// # impl Orders {
+/// #[outbox]
+/// async fn place_all(&self, tx: &mut PgTx, orders: Vec<Uuid>) -> Result<(), eos_runtime::TxError> {
+///     for order in orders {
+///         self.place(&mut *tx, order).await?;
+///     }
+///     Ok(())
+/// }
+/// #     #[outbox]
+/// #     async fn place(&self, tx: &mut PgTx, order: Uuid) -> Result<(), eos_runtime::TxError> {
+/// #         let _ = (tx, order);
+/// #         Ok(())
+/// #     }
+/// # }
+/// ```
+///
+/// A method that joined and returns an error leaves the caller's transaction to be rolled back: a commit of it is
+/// `TxError::RollbackOnly`, so that an error which the caller swallows does not commit half of the work. To go on without
+/// that method's work, call it in a savepoint (`tx.begin()`) and roll that back. A method with an `isolation` joins a
+/// transaction of that level alone, and returns `TxError::Isolation` from any other.
+///
+/// A listener has its transaction already; a function is one or the other. It publishes by `tx.publish(&event).await?`.
+///
+/// # Retries
+///
+/// With `retries`, a serialization failure or a deadlock makes the body run again in a new transaction, after a short
+/// pause. Every argument is `Clone` then, and each try gets a copy; a method takes `&self`, not `self` or `&mut self`.
+/// What the body does outside of the transaction it does again. A method that joined is never tried again by itself: what
+/// is tried again is the whole of a transaction, so it is for the one who began it.
+///
+/// # Methods of a trait
+///
+/// What the macro changes is the signature, and a trait's method has the trait's. Write a method of the type's own, and
+/// call that one from the trait's, which takes the transaction and so always joins:
+///
+/// ```
+/// # use eos_runtime::{TxError, prelude::*};
+/// trait Places {
+///     async fn place(&self, tx: &mut PgTx, order_id: Uuid) -> Result<(), TxError>;
+/// }
+///
+/// struct Orders;
+///
+/// impl Orders {
+///     #[outbox]
+///     async fn place_order(&self, tx: &mut PgTx, order_id: Uuid) -> Result<(), TxError> {
+///         # let _ = (tx, order_id);
+///         Ok(())
+///     }
+/// }
+///
+/// impl Places for Orders {
+///     async fn place(&self, tx: &mut PgTx, order_id: Uuid) -> Result<(), TxError> {
+///         self.place_order(tx, order_id).await
+///     }
+/// }
+/// ```
+///
+/// A trait's method with a body of its own can be an `#[outbox]` method; a type cannot put another in its place then.
+///
+/// # Cancel safety
+///
+/// Dropping the future while the body runs rolls back, or leaves the caller's transaction with what was done so far;
+/// dropping it while its own transaction commits leaves the outcome unknown.
 #[proc_macro_attribute]
 pub fn outbox(arguments: TokenStream, item: TokenStream) -> TokenStream {
     outbox::attribute(arguments.into(), item.into()).into()

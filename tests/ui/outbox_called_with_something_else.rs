@@ -7,10 +7,8 @@ async fn place(tx: &mut PgTx) -> Result<(), TxError> {
     Ok(())
 }
 
-async fn called(pool: sqlx::PgPool, tx: PgTx) {
-    let _ = place(pool).await;
+async fn called(tx: PgTx) {
     let _ = place(&tx).await;
-    let _ = place(tx).await;
 }
 
 fn main() {}

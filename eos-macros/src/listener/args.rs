@@ -20,7 +20,15 @@ struct Function {
 
 impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        input.call(Attribute::parse_outer)?;
+        for attribute in input.call(Attribute::parse_outer)? {
+            if attribute.path().segments.last().is_some_and(|last| last.ident == "outbox") {
+                return Err(syn::Error::new_spanned(
+                    attribute,
+                    "a listener has its transaction already; take `#[outbox]` away, and publish with \
+                     `tx.publish(&event).await?`",
+                ));
+            }
+        }
         input.parse::<Visibility>()?;
         let first = input.span();
         let not_a_function = |_| syn::Error::new(first, "`#[kafka_listener]` stands on an `async fn`");

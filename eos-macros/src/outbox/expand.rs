@@ -177,14 +177,10 @@ fn returned(method: &Method) -> TokenStream {
 
 /// The name of the source is that of the transaction, but ours: the body knows its transaction alone.
 fn source(method: &Method) -> Ident {
-    match &method.transaction.pattern {
-        Pat::Ident(name) => {
-            let mut name = name.ident.clone();
-            name.set_span(at(&name));
-            name
-        }
-        _ => Ident::new("tx", ours()),
-    }
+    let Pat::Ident(name) = &method.transaction.pattern else { return Ident::new("tx", ours()) };
+    let mut name = name.ident.clone();
+    name.set_span(at(&name));
+    name
 }
 
 /// `<T as OutboxReturn>::…`, as if the user had written it in the type's place: rustc points at the whole of the type.
@@ -230,8 +226,144 @@ fn ends(ty: &Type) -> (Span, Span) {
 
 /// The name under which an argument waits for the next try.
 fn kept(index: usize, value: &PatType) -> Ident {
-    match &*value.pat {
-        Pat::Ident(name) => name.ident.clone(),
-        _ => format_ident!("__{index}", span = ours()),
+    if let Pat::Ident(name) = &*value.pat {
+        name.ident.clone()
+    } else {
+        format_ident!("__{index}", span = ours())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::shared::mistakes::Mistakes;
+
+    /// Names are shown without their path, which is always the same.
+    fn printed(arguments: TokenStream, function: TokenStream, expected: &Expect) {
+        let mut mistakes = Mistakes::default();
+        let found = crate::outbox::method(arguments, function, &mut mistakes).expect("a method");
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let text = method(&found).to_string();
+        let text = text.replace(&eos().to_string(), "").replace(":: core :: option ::", "");
+        let file = syn::parse_str(&text.replace(":: core :: result ::", "")).expect("a function");
+        expected.assert_eq(&prettyplease::unparse(&file));
+    }
+
+    #[test]
+    fn a_function() {
+        let function = quote! {
+            /// Documented.
+            pub(crate) async fn place(tx: &mut PgTx, mut order: Order) -> Result<OrderPlaced, OrderError> {
+                order.insert(tx).await?;
+                Ok(OrderPlaced::from(order))
+            }
+        };
+        printed(
+            TokenStream::new(),
+            function,
+            &expect![[r#"
+            /// Documented.
+            pub(crate) async fn place(
+                mut tx: impl ::TxArgument<PgTx>,
+                mut order: Order,
+            ) -> <Result<OrderPlaced, OrderError> as ::OutboxReturn>::Output {
+                let mut __scope = match ::Scope::new(
+                    <_ as ::TxArgument<PgTx>>::source(&mut tx),
+                    ::ScopeOptions {
+                        isolation: Option::None,
+                        retries: 0u32,
+                    },
+                ) {
+                    Result::Ok(__begun) => __begun,
+                    Result::Err(__error) => {
+                        return <Result<OrderPlaced, OrderError> as ::OutboxReturn>::failed(__error);
+                    }
+                };
+                let tx: &mut PgTx = match __scope.tx().await {
+                    Result::Ok(__begun) => __begun,
+                    Result::Err(__error) => {
+                        return <Result<OrderPlaced, OrderError> as ::OutboxReturn>::failed(__error);
+                    }
+                };
+                let __returned = async move {
+                    if false {
+                        return ::returned::<Result<OrderPlaced, OrderError>>();
+                    }
+                    {
+                        order.insert(tx).await?;
+                        Ok(OrderPlaced::from(order))
+                    }
+                }
+                    .await;
+                __scope
+                    .end(<Result<OrderPlaced, OrderError> as ::OutboxReturn>::outcome(__returned))
+                    .await
+                    .once()
+            }
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_method_that_is_tried_again() {
+        let function = quote! {
+            async fn place<'a, T: Event>(&self, Json(order): Json<&'a Order>, _tx: &mut Db, mut left: u8) -> Placed<T>
+            where
+                T: From<&'a Order>,
+            {
+                #![allow(unused)]
+                Ok(order.into())
+            }
+        };
+        printed(
+            quote!(isolation = "serializable", retries = 3),
+            function,
+            &expect![[r#"
+            async fn place<'a, T: Event>(
+                &self,
+                __1: Json<&'a Order>,
+                mut _tx: impl ::TxArgument<Db>,
+                left: u8,
+            ) -> <Placed<T> as ::OutboxReturn>::Output
+            where
+                T: From<&'a Order>,
+            {
+                #![allow(unused)]
+                let mut __scope = match ::Scope::new(
+                    <_ as ::TxArgument<Db>>::source(&mut _tx),
+                    ::ScopeOptions {
+                        isolation: Option::Some(::Isolation::Serializable),
+                        retries: 3u32,
+                    },
+                ) {
+                    Result::Ok(__begun) => __begun,
+                    Result::Err(__error) => return <Placed<T> as ::OutboxReturn>::failed(__error),
+                };
+                loop {
+                    let _tx: &mut Db = match __scope.tx().await {
+                        Result::Ok(__begun) => __begun,
+                        Result::Err(__error) => return <Placed<T> as ::OutboxReturn>::failed(__error),
+                    };
+                    let Json(order) = ::copy_for_a_try(&__1);
+                    let mut left = ::copy_for_a_try(&left);
+                    let __returned = async move {
+                        if false {
+                            return ::returned::<Placed<T>>();
+                        }
+                        { Ok(order.into()) }
+                    }
+                        .await;
+                    if let ::Ended::Done(__result) = __scope
+                        .end(<Placed<T> as ::OutboxReturn>::outcome(__returned))
+                        .await
+                    {
+                        return __result;
+                    }
+                }
+            }
+        "#]],
+        );
     }
 }

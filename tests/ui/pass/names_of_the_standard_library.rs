@@ -1,6 +1,6 @@
 //! Modules and types that hide the ones that the generated code means.
 
-use ::eos_runtime::prelude::kafka_listener;
+use ::eos_runtime::prelude::{kafka_listener, outbox};
 
 mod core {}
 mod std {}
@@ -52,5 +52,14 @@ async fn on_event(_: Event) -> ::eos_runtime::HandlerResult {
 #[kafka_listener(topic = "std", group = "std", deadline = "1s")]
 async fn on_order(_: &::eos_runtime::Record) -> ::eos_runtime::HandlerResult {
     let _ = (Box, Option, Some, None, Result, Ok, Err, Duration, Pin, Send);
+    ::std::result::Result::Ok(())
+}
+
+#[outbox(isolation = "serializable", retries = 1)]
+async fn publish(
+    tx: &mut ::eos_runtime::PgTx,
+    event: ::std::string::String,
+) -> ::std::result::Result<(), ::eos_runtime::TxError> {
+    ::core::mem::drop((tx, event));
     ::std::result::Result::Ok(())
 }

@@ -47,13 +47,10 @@ impl Shape {
 
 /// `&self`, of which there are as many as one likes.
 pub(super) fn is_shared(receiver: &Receiver) -> bool {
-    match &receiver.kind {
-        ReceiverKind::Reference(_, _, mutability) => mutability.is_none(),
-        ReceiverKind::Typed(_, ty) => {
-            matches!(plain(ty), Type::Reference(reference) if reference.mutability.is_none())
-        }
-        _ => false, // by value; of forms to come nobody knows
+    if let ReceiverKind::Typed(_, ty) = &receiver.kind {
+        return matches!(plain(ty), Type::Reference(reference) if reference.mutability.is_none());
     }
+    matches!(receiver.kind, ReceiverKind::Reference(_, _, None))
 }
 
 /// Which parameter is the transaction, or why none is.
@@ -140,10 +137,8 @@ fn typed(function: &Signature) -> impl Iterator<Item = (usize, &PatType)> {
 
 /// The `T` of `&mut T`.
 fn mutable(ty: &Type) -> Option<&Type> {
-    match plain(ty) {
-        Type::Reference(reference) if reference.mutability.is_some() => Some(plain(&reference.elem)),
-        _ => None,
-    }
+    let Type::Reference(reference) = plain(ty) else { return None };
+    reference.mutability.is_some().then(|| plain(&reference.elem))
 }
 
 fn mutable_inner_is_named_so(ty: &Type) -> bool {

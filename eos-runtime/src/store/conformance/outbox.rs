@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::harness::*;
 use crate::error::TxError;
 use crate::event::Event;
-use crate::outbox::scope::{Ended, Scope, ScopeOptions, TxSource};
+use crate::outbox::scope::{Ended, OutboxReturn, Scope, ScopeOptions, TxSource};
 use crate::record::{Headers, Record};
 use crate::store::{CommitFailed, Tx};
 use crate::{BoxError, Emit};
@@ -179,7 +179,7 @@ async fn method<H: Harness>(
     let mut scope = Scope::new(source.into(), ScopeOptions::default())?;
     let tx = scope.tx().await?;
     H::write(tx, "insert into effect (n) values (1)").await.map_err(TxError::Commit)?;
-    match scope.end(outcome).await {
+    match scope.end(outcome.outcome()).await {
         Ended::Done(result) => result,
         Ended::Again => panic!("no retries were asked for"),
     }
