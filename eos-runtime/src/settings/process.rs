@@ -50,7 +50,8 @@ fn known() -> Arc<Known> {
     }
     let environment = Environment::of_process();
     // Mistakes are for whoever runs an application; here what can be read counts.
-    let loaded = Settings::load(&File::of(&environment), &environment, &BTreeSet::new(), &Found::default());
+    let loaded =
+        Settings::load(&File::of(&environment), &environment, &BTreeSet::new(), &Found::default());
     let known = Arc::new(Known { values: loaded.values, databases: loaded.settings.databases });
     let mut kept = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(kept.get_or_insert(known))

@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
-pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{migrate, migrations};
+pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub(crate) use outbox::{Entry, Home, Serving, write_headers};
 pub use tx::*;
 

@@ -129,16 +129,14 @@ pub(super) async fn an_attempt_that_fails_publishes_nothing<H: Harness>(h: &H) {
     let mut open = fresh(begin(owner(h, 0).await, at(0)).await);
     open.tx().publish(&Placed("a", 1)).await.expect("published");
     let rest = open.rollback().await;
-    let idle =
-        rest.reopen(h.store(), options(DEADLINE)).await.map_err(|(error, _)| error).expect("on it goes");
+    let idle = rest.reopen(h.store(), options(DEADLINE)).await.map_err(|(error, _)| error).expect("on it goes");
     // The next attempt on this connection has nothing of it.
     handle::<H>(idle, at(0)).await.close().await;
     assert_eq!((effects(h).await, published(h).await), (1, 0));
 }
 
 pub(super) async fn a_listeners_ids_are_the_same_when_the_record_is_handled_again<H: Harness>(h: &H) {
-    let record =
-        Record::builder("event.order").at(0, 0).timestamp_ms(7).header("traceparent", "00-t-s-01").build();
+    let record = Record::builder("event.order").at(0, 0).timestamp_ms(7).header("traceparent", "00-t-s-01").build();
     let mut idle = owner(h, 0).await;
     for _ in 0..2 {
         let mut open = fresh(begin(idle, at(0)).await);
@@ -222,8 +220,7 @@ pub(super) async fn keys_payloads_and_headers_of_any_bytes_are_kept<H: Harness>(
     tx.publish_to("t", "größe", None::<&str>, Headers::default()).await.expect("a tombstone");
     tx.publish_to("t", None::<&str>, "", Headers::default()).await.expect("an empty payload, no key");
     tx.commit().await.expect("committed");
-    let binary =
-        "type = 'Avro' and aggregateid = '\\xff00' and headers = '[[\"bin\",{\"base64\":\"/wA=\"}]]'";
+    let binary = "type = 'Avro' and aggregateid = '\\xff00' and headers = '[[\"bin\",{\"base64\":\"/wA=\"}]]'";
     let binary = if H::ESCAPES { binary.replace('\\', "\\\\") } else { binary.to_owned() };
     assert_eq!(published_where(h, &format!("{binary} and length(payload) = 3")).await, 1);
     assert_eq!(published_where(h, "aggregateid = 'größe' and payload is null and headers is null").await, 1);

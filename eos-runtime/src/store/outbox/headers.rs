@@ -129,16 +129,10 @@ impl<'de> Deserialize<'de> for Read {
             Json::Bool(value) => Some(value.to_string().into()),
             Json::Number(number) => Some(number.to_string().into()),
             Json::Object(object) => match object.get("base64").and_then(Json::as_str) {
-                Some(text) if object.len() == 1 => {
-                    Some(BASE64.decode(text).map_err(D::Error::custom)?.into())
-                }
-                Some(_) | None => {
-                    return Err(D::Error::custom("a value is a text, null, or {\"base64\": \"…\"}"));
-                }
+                Some(text) if object.len() == 1 => Some(BASE64.decode(text).map_err(D::Error::custom)?.into()),
+                Some(_) | None => return Err(D::Error::custom("a value is a text, null, or {\"base64\": \"…\"}")),
             },
-            Json::Array(_) => {
-                return Err(D::Error::custom("a value is a text, null, or {\"base64\": \"…\"}"));
-            }
+            Json::Array(_) => return Err(D::Error::custom("a value is a text, null, or {\"base64\": \"…\"}")),
         }))
     }
 }
@@ -158,8 +152,7 @@ mod tests {
         let written = write(&headers(pairs)).expect("they can be written");
         assert_eq!(written.as_deref(), Some(text));
         let read = read(text).expect("they can be read");
-        let read: Vec<_> =
-            read.iter().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect();
+        let read: Vec<_> = read.iter().map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec))).collect();
         let given: Vec<_> =
             pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.map(<[u8]>::to_vec))).collect();
         assert_eq!(read, given);

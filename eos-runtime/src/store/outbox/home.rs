@@ -58,9 +58,7 @@ impl Home {
 
     fn find(database: String, schema: String) -> Arc<Home> {
         let mut homes = HOMES.lock().unwrap_or_else(PoisonError::into_inner);
-        let home = homes
-            .entry((database, schema))
-            .or_insert_with_key(|(_, schema)| Arc::new(Home::new(schema.clone())));
+        let home = homes.entry((database, schema)).or_insert_with_key(|(_, schema)| Arc::new(Home::new(schema.clone())));
         Arc::clone(home)
     }
 

@@ -66,7 +66,10 @@ pub trait OutboxDialect: Database {
         Self: super::TxDatabase;
 
     /// Makes the tables of eos, or brings them up to date; the schema as SQL says it.
-    fn migrate_outbox(pool: &Pool<Self>, schema: &str) -> impl Future<Output = Result<(), BoxError>> + Send;
+    fn migrate_outbox(
+        pool: &Pool<Self>,
+        schema: &str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
     /// Wakes the relays of other processes, outside of any transaction.
     fn announce(pool: &Pool<Self>) -> impl Future<Output = sqlx::Result<()>> + Send;

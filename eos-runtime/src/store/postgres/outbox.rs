@@ -19,9 +19,10 @@ impl OutboxDialect for Postgres {
     const ANNOUNCES: bool = true;
 
     fn identity(options: &PgConnectOptions) -> String {
-        let place = options
-            .get_socket()
-            .map_or_else(|| options.get_host().to_owned(), |socket| socket.to_string_lossy().into_owned());
+        let place = options.get_socket().map_or_else(
+            || options.get_host().to_owned(),
+            |socket| socket.to_string_lossy().into_owned(),
+        );
         let database = options.get_database().unwrap_or(options.get_username());
         format!("postgres://{place}:{}/{database}", options.get_port())
     }

@@ -1,7 +1,7 @@
 //! The outbox in a SQLite file. Other processes cannot be woken: their relays look by themselves.
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Pool, QueryBuilder, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, SqlSafeStr, SqlStr, Sqlite, SqliteConnection, Pool};
 
 use super::{code, pool};
 use crate::error::BoxError;

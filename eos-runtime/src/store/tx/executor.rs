@@ -6,9 +6,9 @@
 
 use std::task::Poll;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::FutureExt;
 use sqlx::{Database, Describe, Either, Execute, Executor, SqlStr};
 
 use super::{Tx, TxDatabase};
@@ -110,10 +110,7 @@ impl<DB: TxDatabase> Tx<DB> {
     }
 
     /// The same for one row; sqlx reads on to the statement's end behind it.
-    fn watched_row<'e, 'q: 'e>(
-        &'e mut self,
-        query: Admitted<DB>,
-    ) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
+    fn watched_row<'e, 'q: 'e>(&'e mut self, query: Admitted<DB>) -> BoxFuture<'e, sqlx::Result<Option<DB::Row>>>
     where
         &'e mut DB::Connection: Executor<'e, Database = DB>,
     {

@@ -167,9 +167,7 @@ impl<DB: TxDatabase> Tx<DB> {
             DB::prove_alive(&mut self).await.map_err(TxError::Commit)?;
         }
         let home = match &self.pool {
-            Some(pool) if !self.pending.is_empty() => {
-                Some(self.home.take().unwrap_or_else(|| Home::of(pool)))
-            }
+            Some(pool) if !self.pending.is_empty() => Some(self.home.take().unwrap_or_else(|| Home::of(pool))),
             Some(_) | None => None,
         };
         if let Some(home) = &home {
@@ -197,8 +195,7 @@ impl<DB: TxDatabase> Tx<DB> {
     pub(crate) async fn commit_or_say(self) -> Result<(), (bool, TxError)> {
         let gave_way = self.pending.gave_way();
         self.commit().await.map_err(|error| {
-            let met =
-                matches!(&error, TxError::Commit(error) | TxError::Outbox(error) if DB::gave_way(error));
+            let met = matches!(&error, TxError::Commit(error) | TxError::Outbox(error) if DB::gave_way(error));
             (gave_way || met, error)
         })
     }
@@ -313,3 +310,4 @@ impl<DB: TxDatabase> DerefMut for Tx<DB> {
         self.connection.as_deref_mut().expect("a transaction that lives has its connection")
     }
 }
+
