@@ -105,7 +105,8 @@ async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once() {
         let applied = scene.database.applied().await.map_err(|error| error.to_string())?;
         let mut ids: Vec<String> = applied.into_iter().map(|row| row.order_id).collect();
         let mut wanted = orders.clone();
-        (ids.sort(), wanted.sort());
+        ids.sort();
+        wanted.sort();
         if ids == wanted { Ok(()) } else { Err(format!("{} rows of {ORDERS}", ids.len())) }
     })
     .await;

@@ -232,7 +232,7 @@ impl Producer {
     /// # Errors
     /// Where this producer is of no more use.
     pub(crate) fn begin_transaction(&self) -> Result<(), TransactionError> {
-        self.inner.begin_transaction().map_err(TransactionError::of)
+        self.inner.begin_transaction().map_err(|error| TransactionError::of(&error))
     }
 
     /// Commits. An answer that does not come is waited for as long as the transaction may take.
@@ -283,20 +283,20 @@ impl Producer {
     ) -> Result<(), TransactionError> {
         let inner = Arc::clone(&self.inner);
         match tokio::task::spawn_blocking(move || call(&inner)).await {
-            Ok(outcome) => outcome.map_err(TransactionError::of),
+            Ok(outcome) => outcome.map_err(|error| TransactionError::of(&error)),
             Err(panic) => Err(TransactionError::Lost(panic.to_string())),
         }
     }
 }
 
 impl TransactionError {
-    fn of(error: KafkaError) -> Self {
-        match error {
-            KafkaError::Transaction(error) if error.txn_requires_abort() => {
-                TransactionError::Abort(RDKafkaError::string(&error))
-            }
-            other => TransactionError::Lost(other.to_string()),
+    fn of(error: &KafkaError) -> Self {
+        if let KafkaError::Transaction(error) = &error
+            && error.txn_requires_abort()
+        {
+            return TransactionError::Abort(RDKafkaError::string(error));
         }
+        TransactionError::Lost(error.to_string())
     }
 }
 

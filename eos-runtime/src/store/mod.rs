@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
+pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{migrate, migrations};
 pub(crate) use outbox::{
     Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Serving, Slot,

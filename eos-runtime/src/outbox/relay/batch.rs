@@ -66,7 +66,7 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
     while let Some(front) = queue.front() {
         let limit = match topics.look(&front.topic).await? {
             Topic::Known { max_bytes } => max_bytes,
-            unfit => {
+            unfit @ (Topic::Missing | Topic::Forbidden | Topic::Impossible) => {
                 if !batch.entries.is_empty() {
                     return Ok(Next::Send(batch));
                 }
@@ -95,7 +95,7 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
                 }
                 batch.entries.push(ready);
             }
-            Err(unfit) if batch.entries.is_empty() => return Ok(Next::Refuse(unfit)),
+            Err(unfit) if batch.entries.is_empty() => return Ok(Next::Refuse(*unfit)),
             Err(unfit) => {
                 queue.push_front(unfit.waiting);
                 return Ok(Next::Send(batch));
@@ -124,7 +124,7 @@ fn refusal(known: Topic) -> Refusal {
 }
 
 impl Ready {
-    fn of(waiting: Waiting) -> Result<Self, Unfit> {
+    fn of(waiting: Waiting) -> Result<Self, Box<Unfit>> {
         let mut headers = Vec::with_capacity(4);
         if let Some(text) = &waiting.headers {
             match read_headers(text) {
@@ -135,7 +135,7 @@ impl Ready {
                 }
                 Err(error) => {
                     let why = format!("its column `headers` is not what it should be: {error}");
-                    return Err(Unfit { waiting, refusal: Refusal::Record, why });
+                    return Err(Box::new(Unfit { waiting, refusal: Refusal::Record, why }));
                 }
             }
         }

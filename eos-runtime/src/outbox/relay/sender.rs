@@ -136,7 +136,7 @@ impl Sender {
         markers: &Markers,
         before_commit: impl Future<Output = ()>,
     ) -> Result<(), Unsent> {
-        self.producer.begin_transaction().map_err(lost)?;
+        self.producer.begin_transaction().map_err(|error| lost(&error))?;
         let (marker, headers) = (write_marker(&batch.seqs()), marker_headers());
         let marker = Outgoing {
             topic: &markers.topic,
@@ -151,7 +151,7 @@ impl Sender {
         fault::point("relay_after_acks");
         before_commit.await;
         if !failures.is_empty() {
-            self.producer.abort_transaction().await.map_err(lost)?;
+            self.producer.abort_transaction().await.map_err(|error| lost(&error))?;
             return Err(Unsent::Nothing(failures));
         }
         fault::point("relay_before_commit");
@@ -162,10 +162,10 @@ impl Sender {
             }
             Err(TransactionError::Abort(why)) => {
                 tracing::debug!(why, "a transaction of the relay is done again");
-                self.producer.abort_transaction().await.map_err(lost)?;
+                self.producer.abort_transaction().await.map_err(|error| lost(&error))?;
                 Err(Unsent::Nothing(Vec::new()))
             }
-            Err(error @ TransactionError::Lost(_)) => Err(lost(error)),
+            Err(error @ TransactionError::Lost(_)) => Err(lost(&error)),
         }
     }
 
@@ -178,7 +178,7 @@ impl Sender {
 /// What a request has around its records.
 const ENVELOPE: usize = 512;
 
-fn lost(error: TransactionError) -> Unsent {
+fn lost(error: &TransactionError) -> Unsent {
     Unsent::Lost(error.to_string())
 }
 

@@ -37,7 +37,9 @@ pub(crate) struct Home {
 }
 
 /// By the database's address and the schema.
-static HOMES: LazyLock<Mutex<HashMap<(String, String), Arc<Home>>>> = LazyLock::new(Mutex::default);
+type Homes = HashMap<(String, String), Arc<Home>>;
+
+static HOMES: LazyLock<Mutex<Homes>> = LazyLock::new(Mutex::default);
 
 /// A relay of this process serves the outbox, as long as this lives.
 #[derive(Debug)]

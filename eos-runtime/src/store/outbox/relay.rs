@@ -314,6 +314,7 @@ impl<DB: sqlx::Database> DerefMut for Unfinished<DB> {
 }
 
 /// The numbers as a list in parentheses.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) fn listed(seqs: &[i64]) -> String {
     let mut list = String::with_capacity(seqs.len() * 8 + 2);
     for seq in seqs {

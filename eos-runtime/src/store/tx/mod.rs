@@ -70,8 +70,8 @@ pub struct Tx<DB: TxDatabase> {
     interrupt: Option<Arc<AtomicBool>>,
     /// See [`Tx::untouched`].
     untouched: Option<u64>,
-    /// What it publishes when it commits.
-    pub(crate) pending: Pending,
+    /// What it publishes when it commits; in a box, because transactions are moved from state to state.
+    pub(crate) pending: Box<Pending>,
     /// Where it was begun by a service: the pool of the service's own.
     pool: Option<Pool<DB>>,
     /// Its outbox, where that is known; otherwise it is that of the pool.
@@ -138,7 +138,7 @@ impl<DB: TxDatabase> Tx<DB> {
             backend: None,
             interrupt: None,
             untouched: None,
-            pending: Pending::default(),
+            pending: Box::default(),
             pool: None,
             home: None,
             isolation: None,
