@@ -133,7 +133,7 @@ async fn a_relay_that_was_fenced_while_it_slept_publishes_nothing_that_is_read()
 async fn relays_killed_at_random_publish_each_event_once() {
     let events = Events::new(Kind::Postgres, 3, RELAY).await;
     let start = || events.relay(Delivery::ExactlyOnce).start();
-    let mut relays = vec![start(), start(), start()];
+    let mut relays = [start(), start(), start()];
     let writing = async {
         for round in 0..400 {
             events.commit(&[["a", "b", "c", "d"][round % 4], "e"]).await;
