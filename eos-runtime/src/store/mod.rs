@@ -28,8 +28,8 @@ pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{migrate, migrations};
 pub(crate) use outbox::{
-    Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Serving, Slot,
-    Waiting, read_headers, write_headers,
+    Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent, Serving,
+    Slot, Waiting, read_headers, write_headers,
 };
 pub use tx::*;
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::reader::weight;
 use crate::kafka::{Outgoing, Topic, Topics};
-use crate::store::{Refusal, Waiting, read_headers};
+use crate::store::{Refusal, Sent, Waiting, read_headers};
 
 /// What is sent at once at the most.
 const ENTRIES: usize = 5_000;
@@ -170,7 +170,7 @@ impl Ready {
 }
 
 impl Batch {
-    pub(super) fn seqs(&self) -> Vec<i64> {
-        self.entries.iter().map(|ready| ready.waiting.seq).collect()
+    pub(super) fn sent(&self) -> Vec<Sent> {
+        self.entries.iter().map(|ready| ready.waiting.sent()).collect()
     }
 }

@@ -18,11 +18,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::RelayOptions;
 use super::batch::{self, Batch, Next};
 use super::reader::Reader;
-use super::sender::{Sender, Unsent};
+use super::sender::{Marked, Sender, Unsent};
 use crate::fault;
 use crate::kafka::{ClientOptions, Fate, NotSent, Topics};
 use crate::settings::Delivery;
-use crate::store::{Afterwards, Refusal, RelayDialect, Slot, Store, Waiting};
+use crate::store::{Afterwards, Refusal, RelayDialect, Sent, Slot, Store, Waiting};
 
 /// How soon a lane looks by itself after it found nothing, and how rarely in the end.
 const SOON: Duration = Duration::from_millis(20);
@@ -92,7 +92,7 @@ struct Work<'l, D: RelayDialect> {
     queue: VecDeque<Waiting>,
     sender: Option<Sender>,
     /// The deletion that is under way, and of what.
-    deletion: Option<(AbortOnDropHandle<()>, Vec<i64>)>,
+    deletion: Option<(AbortOnDropHandle<()>, Vec<Sent>)>,
     /// So many entries are sent one by one: one of them was refused.
     alone: usize,
     idle: Duration,
@@ -175,7 +175,10 @@ impl<D: RelayDialect> Work<'_, D> {
                 if published.is_empty() {
                     return Ok(true);
                 }
-                self.delete(published);
+                let seqs: Vec<i64> = published.iter().map(|marked| marked.seq).collect();
+                let there =
+                    D::find(&self.lane.store, &seqs).await.map_err(|error| Trouble(error.to_string()))?;
+                self.delete(there.into_iter().filter(|sent| published.contains(&Marked::of(sent))).collect());
                 self.deleted().await;
                 fault::point("relay_after_recovery");
                 // What was read may be among it.
@@ -197,7 +200,7 @@ impl<D: RelayDialect> Work<'_, D> {
         let ahead = self.queue.is_empty() && self.reader.was_full(batch.entries.len());
         let deletion = self.deletion.take();
         let (before, removed) = match deletion {
-            Some((handle, seqs)) => (Some(handle), seqs),
+            Some((handle, sent)) => (Some(handle), sent),
             None => (None, Vec::new()),
         };
         let sending = sender.send(&batch, async {
@@ -209,7 +212,7 @@ impl<D: RelayDialect> Work<'_, D> {
         let looking = async { if ahead { Some(self.reader.look().await) } else { None } };
         let (sent, found) = tokio::join!(sending, looking);
         self.sender = Some(sender);
-        self.reader.let_go(&removed);
+        self.reader.let_go(removed.iter().map(|sent| &sent.seq));
         match found {
             Some(Ok(found)) => self.queue.extend(found),
             // It is said at the next look, which is not one ahead.
@@ -218,7 +221,7 @@ impl<D: RelayDialect> Work<'_, D> {
         }
         match sent {
             Ok(()) => {
-                self.published(batch.seqs());
+                self.published(batch.sent());
                 Ok(())
             }
             Err(Unsent::Some(failures)) => self.not_sent(batch, &failures, true).await,
@@ -228,9 +231,9 @@ impl<D: RelayDialect> Work<'_, D> {
     }
 
     /// These are in Kafka.
-    fn published(&mut self, seqs: Vec<i64>) {
-        self.lane.setting.counts.published.fetch_add(seqs.len() as u64, Ordering::Relaxed);
-        self.delete(seqs);
+    fn published(&mut self, sent: Vec<Sent>) {
+        self.lane.setting.counts.published.fetch_add(sent.len() as u64, Ordering::Relaxed);
+        self.delete(sent);
     }
 
     /// Some did not leave. Alone, an entry is refused or there is an outage; among others nobody knows whose fault it was,
@@ -249,7 +252,7 @@ impl<D: RelayDialect> Work<'_, D> {
         let failed = |index: usize| !others_left || failures.iter().any(|failure| failure.index == index);
         let (mut back, mut left) = (Vec::new(), Vec::new());
         for (index, ready) in batch.entries.into_iter().enumerate() {
-            if failed(index) { back.push(ready.waiting) } else { left.push(ready.waiting.seq) }
+            if failed(index) { back.push(ready.waiting) } else { left.push(ready.waiting.sent()) }
         }
         if !left.is_empty() {
             self.published(left);
@@ -302,12 +305,12 @@ impl<D: RelayDialect> Work<'_, D> {
     }
 
     /// Deletes entries, or marks them, as long as it takes; one deletion is under way at a time.
-    fn delete(&mut self, seqs: Vec<i64>) {
+    fn delete(&mut self, sent: Vec<Sent>) {
         debug_assert!(self.deletion.is_none(), "the one before was awaited");
         fault::point("relay_before_delete");
         let (store, options) = (Arc::clone(&self.lane.store), &self.lane.setting.options);
         let afterwards = if options.keep.is_some() { Afterwards::Keep } else { Afterwards::Delete };
-        let these = seqs.clone();
+        let these = sent.clone();
         let deleting = tokio::spawn(async move {
             let mut wait = Duration::from_millis(50);
             while let Err(error) = D::left(&store, &these, afterwards).await {
@@ -317,14 +320,14 @@ impl<D: RelayDialect> Work<'_, D> {
             }
             fault::point("relay_after_delete");
         });
-        self.deletion = Some((AbortOnDropHandle::new(deleting), seqs));
+        self.deletion = Some((AbortOnDropHandle::new(deleting), sent));
     }
 
     /// Waits for the deletion that is under way.
     async fn deleted(&mut self) {
-        if let Some((handle, seqs)) = self.deletion.take() {
+        if let Some((handle, sent)) = self.deletion.take() {
             drop(handle.await);
-            self.reader.let_go(&seqs);
+            self.reader.let_go(sent.iter().map(|sent| &sent.seq));
         }
     }
 

@@ -132,8 +132,9 @@ impl<D: RelayDialect> Member<D> {
             if Instant::now() >= next_beat {
                 next_beat = Instant::now() + self.setting.options.lease / 3;
                 let moves = self.beat(Vec::new()).await;
-                self.clean().await;
-                self.look_for_topics().await;
+                // Neither may keep the next beat from coming in time.
+                let aside = async { tokio::join!(self.clean(), self.look_for_topics()) };
+                drop(tokio::time::timeout(self.setting.options.lease / 6, aside).await);
                 if let Some(wish) = moves {
                     self.fulfil(wish).await;
                     // The lane that was cut or joined, and whoever waits for the rest.

@@ -32,7 +32,7 @@ use super::lane::Setting;
 use super::shares::GRAIN;
 use crate::fault;
 use crate::kafka::{NotSent, Outgoing, Producer, ProducerOptions, TransactionError, last_marker};
-use crate::store::{SLOTS, Slot};
+use crate::store::{SLOTS, Sent, Slot};
 
 /// A partition for each lane that there can be.
 const PARTITIONS: i32 = (SLOTS / GRAIN) as i32;
@@ -81,7 +81,7 @@ impl Sender {
     pub(super) async fn exactly_once(
         setting: &Setting,
         first_slot: Slot,
-    ) -> Result<(Self, Vec<i64>), String> {
+    ) -> Result<(Self, Vec<Marked>), String> {
         let topic = format!("eos.outbox.{}", setting.database_id);
         let max_bytes = setting.topics.markers(&topic, PARTITIONS).await?;
         let partition = i32::from(first_slot / GRAIN);
@@ -110,7 +110,9 @@ impl Sender {
 
     /// How many entries a batch may have so that its marker can name them.
     pub(super) fn entries_at_most(&self) -> usize {
-        self.markers.as_ref().map_or(usize::MAX, |markers| markers.max_bytes.saturating_sub(ENVELOPE) / 10)
+        self.markers
+            .as_ref()
+            .map_or(usize::MAX, |markers| markers.max_bytes.saturating_sub(ENVELOPE) / MARKED_BYTES)
     }
 
     /// Sends a batch; its caller deletes the entries afterwards. `before_commit` is the deletion of the batch before.
@@ -137,7 +139,7 @@ impl Sender {
         before_commit: impl Future<Output = ()>,
     ) -> Result<(), Unsent> {
         self.producer.begin_transaction().map_err(|error| lost(&error))?;
-        let (marker, headers) = (write_marker(&batch.seqs()), marker_headers());
+        let (marker, headers) = (write_marker(&batch.sent()), marker_headers());
         let marker = Outgoing {
             topic: &markers.topic,
             partition: Some(markers.partition),
@@ -186,13 +188,26 @@ fn marker_headers() -> [(Cow<'static, str>, Option<Bytes>); 1] {
     [(Cow::Borrowed("eos"), Some(Bytes::from_static(b"marker 1")))]
 }
 
-/// The numbers, each as its distance from the one before, seven bits a byte.
-fn write_marker(seqs: &[i64]) -> Vec<u8> {
-    let mut sorted = seqs.to_vec();
-    sorted.sort_unstable();
+/// An entry as a marker names it: its number, and a checksum of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Marked {
+    pub(super) seq: i64,
+    checksum: u32,
+}
+
+impl Marked {
+    pub(super) fn of(sent: &Sent) -> Self {
+        Marked { seq: sent.seq, checksum: crc32fast::hash(sent.id.as_bytes()) }
+    }
+}
+
+/// Each entry as its number's distance from the one before, seven bits a byte, and the checksum.
+fn write_marker(sent: &[Sent]) -> Vec<u8> {
+    let mut marked: Vec<Marked> = sent.iter().map(Marked::of).collect();
+    marked.sort_unstable();
     let mut marker = vec![MARKER_VERSION];
     let mut before = 0;
-    for seq in sorted {
+    for Marked { seq, checksum } in marked {
         let mut distance = seq.wrapping_sub(before).cast_unsigned();
         before = seq;
         while distance >= 0x80 {
@@ -200,32 +215,41 @@ fn write_marker(seqs: &[i64]) -> Vec<u8> {
             distance >>= 7;
         }
         marker.push(distance as u8);
+        marker.extend(checksum.to_be_bytes());
     }
     marker
 }
 
 const MARKER_VERSION: u8 = 1;
 
-fn read_marker(marker: &[u8]) -> Result<Vec<i64>, String> {
-    let Some((&MARKER_VERSION, bytes)) = marker.split_first() else {
+/// What an entry may take in a marker.
+const MARKED_BYTES: usize = 14;
+
+fn read_marker(marker: &[u8]) -> Result<Vec<Marked>, String> {
+    const CUT_OFF: &str = "the lane's last marker is cut off";
+    let Some((&MARKER_VERSION, mut bytes)) = marker.split_first() else {
         return Err(
             "the lane's last marker was written by a version of eos that this one does not know".to_owned()
         );
     };
-    let (mut seqs, mut before, mut distance, mut shift) = (Vec::new(), 0_i64, 0_u64, 0);
-    for byte in bytes {
-        distance |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or_default();
-        shift += 7;
-        if byte & 0x80 == 0 {
-            before = before.wrapping_add(distance.cast_signed());
-            seqs.push(before);
-            (distance, shift) = (0, 0);
+    let (mut marked, mut before) = (Vec::new(), 0_i64);
+    while !bytes.is_empty() {
+        let (mut distance, mut shift) = (0_u64, 0);
+        loop {
+            let Some((byte, rest)) = bytes.split_first() else { return Err(CUT_OFF.to_owned()) };
+            bytes = rest;
+            distance |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or_default();
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
         }
+        let Some((checksum, rest)) = bytes.split_first_chunk() else { return Err(CUT_OFF.to_owned()) };
+        bytes = rest;
+        before = before.wrapping_add(distance.cast_signed());
+        marked.push(Marked { seq: before, checksum: u32::from_be_bytes(*checksum) });
     }
-    if shift != 0 {
-        return Err("the lane's last marker is cut off".to_owned());
-    }
-    Ok(seqs)
+    Ok(marked)
 }
 
 #[cfg(test)]
@@ -234,23 +258,34 @@ mod tests {
 
     use super::*;
 
+    fn sent(seq: i64) -> Sent {
+        Sent { seq, id: format!("id-{seq}") }
+    }
+
     proptest! {
         #[test]
-        fn a_marker_reads_as_it_was_written(mut seqs in prop::collection::vec(any::<i64>(), 0..200)) {
-            let read = read_marker(&write_marker(&seqs)).expect("it reads");
-            seqs.sort_unstable();
-            prop_assert_eq!(read, seqs);
+        fn a_marker_reads_as_it_was_written(seqs in prop::collection::vec(any::<i64>(), 0..200)) {
+            let sent: Vec<Sent> = seqs.into_iter().map(sent).collect();
+            let mut wanted: Vec<Marked> = sent.iter().map(Marked::of).collect();
+            wanted.sort_unstable();
+            prop_assert_eq!(read_marker(&write_marker(&sent)).expect("it reads"), wanted);
         }
 
         #[test]
-        fn numbers_that_follow_each_other_take_a_byte_each(first in 0_i64..i64::MAX - 5_000, count in 1_i64..5_000) {
-            let seqs: Vec<i64> = (first..first + count).collect();
-            prop_assert!(write_marker(&seqs).len() <= 10 + seqs.len());
+        fn numbers_that_follow_each_other_take_few_bytes(first in 0_i64..i64::MAX - 5_000, count in 1_i64..5_000) {
+            let sent: Vec<Sent> = (first..first + count).map(sent).collect();
+            prop_assert!(write_marker(&sent).len() <= 10 + 5 * sent.len());
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             drop(read_marker(&bytes));
         }
+    }
+
+    #[test]
+    fn a_row_that_got_the_number_of_another_is_not_taken_for_it() {
+        let other = Sent { seq: 7, id: "another".to_owned() };
+        assert_ne!(Marked::of(&sent(7)), Marked::of(&other));
     }
 }

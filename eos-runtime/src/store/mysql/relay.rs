@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 use super::run;
 use crate::store::Store;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Slot, Unfinished, Waiting, Words, hex,
-    listed, relay_dialect,
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
+    are_these, hex, listed, relay_dialect,
 };
 
 const WORDS: Words = Words {
@@ -63,4 +63,11 @@ async fn with_seqs(store: &Store<MySql>, how: String, and: &str, seqs: &[i64]) -
 
 fn announcements(_store: &Store<MySql>) -> impl Stream<Item = ()> + Send + 'static {
     futures_util::stream::pending()
+}
+
+async fn with_entries(store: &Store<MySql>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    write(store, format!("{how} where {}", are_these(entries))).await
 }

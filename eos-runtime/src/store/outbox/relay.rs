@@ -32,6 +32,20 @@ pub(crate) struct Waiting {
     pub(crate) headers: Option<String>,
 }
 
+impl Waiting {
+    /// How it is known when it has left.
+    pub(crate) fn sent(&self) -> Sent {
+        Sent { seq: self.seq, id: self.id.clone() }
+    }
+}
+
+/// An entry that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+}
+
 /// Which entries to read.
 #[derive(Debug, Clone)]
 pub(crate) struct Look<'a> {
@@ -114,12 +128,15 @@ pub(crate) trait RelayDialect: Dialect {
     /// Entries in the order of their numbers.
     fn read(store: &Store<Self>, look: &Look<'_>) -> impl Future<Output = sqlx::Result<Vec<Waiting>>> + Send;
 
-    /// These have left.
+    /// These have left. An entry is known by its number and its id: a database that lost its tail gives out numbers again.
     fn left(
         store: &Store<Self>,
-        seqs: &[i64],
+        entries: &[Sent],
         afterwards: Afterwards,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// The entries of these numbers that are there.
+    fn find(store: &Store<Self>, seqs: &[i64]) -> impl Future<Output = sqlx::Result<Vec<Sent>>> + Send;
 
     /// Deletes some of what left longer ago than this; says how many.
     fn clean(store: &Store<Self>, kept_for: Duration) -> impl Future<Output = sqlx::Result<u64>> + Send;
@@ -314,7 +331,6 @@ impl<DB: sqlx::Database> DerefMut for Unfinished<DB> {
 }
 
 /// The numbers as a list in parentheses.
-#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) fn listed(seqs: &[i64]) -> String {
     let mut list = String::with_capacity(seqs.len() * 8 + 2);
     for seq in seqs {
@@ -323,6 +339,18 @@ pub(crate) fn listed(seqs: &[i64]) -> String {
     }
     list.push(')');
     list
+}
+
+/// A condition for entries, by their numbers and by their ids.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) fn are_these(entries: &[Sent]) -> String {
+    let seqs: Vec<i64> = entries.iter().map(|sent| sent.seq).collect();
+    // What is no id of a row that was read cannot be one here: letters, digits and dashes alone.
+    let ids: Vec<String> = entries
+        .iter()
+        .map(|sent| sent.id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect())
+        .collect();
+    format!("seq in {} and id in ('{}')", listed(&seqs), ids.join("','"))
 }
 
 /// A text's bytes in hex.
@@ -360,13 +388,24 @@ macro_rules! relay_dialect {
                 rows.iter().map(waiting).collect()
             }
 
-            async fn left(store: &Store<Self>, seqs: &[i64], afterwards: Afterwards) -> sqlx::Result<()> {
+            async fn find(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<Vec<Sent>> {
+                let sql = format!(
+                    "select seq, cast(id as {}) from {}eos_outbox where seq in {}",
+                    $words.text,
+                    store.schema,
+                    listed(seqs)
+                );
+                let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
+                rows.iter().map(|row| Ok(Sent { seq: row.try_get(0)?, id: row.try_get(1)? })).collect()
+            }
+
+            async fn left(store: &Store<Self>, entries: &[Sent], afterwards: Afterwards) -> sqlx::Result<()> {
                 let table = format!("{}eos_outbox", store.schema);
                 let how = match afterwards {
                     Afterwards::Delete => format!("delete from {table}"),
                     Afterwards::Keep => format!("update {table} set published_at = {}", $words.stamp),
                 };
-                with_seqs(store, how, "", seqs).await.map(drop)
+                with_entries(store, how, entries).await.map(drop)
             }
 
             async fn clean(store: &Store<Self>, kept_for: Duration) -> sqlx::Result<u64> {

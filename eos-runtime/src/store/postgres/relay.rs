@@ -11,8 +11,8 @@ use super::outbox::CHANNEL;
 use super::run;
 use crate::store::Store;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Slot, Unfinished, Waiting, Words, hex,
-    relay_dialect,
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
+    hex, listed, relay_dialect,
 };
 
 const WORDS: Words = Words {
@@ -93,4 +93,12 @@ async fn listen(pool: &PgPool) -> PgListener {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// By their numbers, which are in the index, and by their ids.
+async fn with_entries(store: &Store<Postgres>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
+    // PostgreSQL looks up a long list of constants by hash.
+    let sql = format!("{how} where seq = any($1) and id = any($2::text[]::uuid[])");
+    let (seqs, ids): (Vec<i64>, Vec<&str>) = entries.iter().map(|sent| (sent.seq, sent.id.as_str())).unzip();
+    Ok(sqlx::query(AssertSqlSafe(sql)).bind(seqs).bind(ids).execute(&store.pool).await?.rows_affected())
 }

@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 use super::lock::{self, Turn};
 use crate::store::Store;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Slot, Unfinished, Waiting, Words, hex,
-    listed, relay_dialect,
+    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
+    are_these, hex, listed, relay_dialect,
 };
 
 const NOW_MS: &str = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
@@ -62,4 +62,11 @@ async fn with_seqs(store: &Store<Sqlite>, how: String, and: &str, seqs: &[i64]) 
 
 fn announcements(_store: &Store<Sqlite>) -> impl Stream<Item = ()> + Send + 'static {
     futures_util::stream::pending()
+}
+
+async fn with_entries(store: &Store<Sqlite>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    write(store, format!("{how} where {}", are_these(entries))).await
 }
