@@ -12,6 +12,8 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tokio::process::Command;
 
+use crate::connect::Connect;
+
 /// A run's surroundings. Whoever opens it closes it.
 pub(crate) struct Bed {
     pub(crate) kafka: String,
@@ -21,6 +23,7 @@ pub(crate) struct Bed {
     admin: AdminClient<DefaultClientContext>,
     topics: Vec<String>,
     databases: Vec<String>,
+    connectors: Vec<(Connect, String)>,
     /// Services that were not up before.
     started: Vec<String>,
 }
@@ -50,7 +53,16 @@ impl Bed {
             .disable_statement_logging();
         let admin = ClientConfig::new().set("bootstrap.servers", &kafka).create()?;
         let name = format!("eos_bench_{}", uuid::Uuid::now_v7().simple());
-        Ok(Bed { kafka, postgres, name, admin, topics: Vec::new(), databases: Vec::new(), started })
+        Ok(Bed {
+            kafka,
+            postgres,
+            name,
+            admin,
+            topics: Vec::new(),
+            databases: Vec::new(),
+            connectors: Vec::new(),
+            started,
+        })
     }
 
     /// A name that no other run has.
@@ -61,13 +73,19 @@ impl Bed {
     /// Makes a topic.
     pub(crate) async fn topic(&mut self, what: &str, partitions: i32) -> anyhow::Result<String> {
         let topic = self.unique(what);
-        let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(1));
+        self.topic_named(&topic, partitions).await?;
+        Ok(topic)
+    }
+
+    /// Makes a topic whose name is not ours to choose.
+    pub(crate) async fn topic_named(&mut self, topic: &str, partitions: i32) -> anyhow::Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let made = self.admin.create_topics(&[new], &AdminOptions::new()).await.context("no Kafka")?;
         if let Some(Err((topic, code))) = made.into_iter().next() {
             bail!("Kafka does not make the topic `{topic}`: {code}");
         }
-        self.topics.push(topic.clone());
-        Ok(topic)
+        self.topics.push(topic.to_owned());
+        Ok(())
     }
 
     /// Makes a database and connects to it.
@@ -79,6 +97,30 @@ impl Bed {
         self.databases.push(name.clone());
         let options = self.postgres.clone().database(&name);
         Ok(Database { connection: options.connect().await?, options })
+    }
+
+    /// Kafka Connect, which is started where it is neither named nor up.
+    pub(crate) async fn connect(&mut self) -> anyhow::Result<Connect> {
+        const NAME: &str = "EOS_TEST_CONNECT";
+        if let Some(address) = std::env::var(NAME).ok().filter(|address| !address.is_empty()) {
+            return Ok(Connect::new(&address));
+        }
+        self.started.extend(services(&["up", "debezium"]).await?);
+        let lines = services(&["env"]).await?;
+        let address = lines.iter().find_map(|line| line.strip_prefix(NAME)?.strip_prefix('='));
+        Ok(Connect::new(
+            address.context("scripts/services knows no Kafka Connect; name one by EOS_TEST_CONNECT")?,
+        ))
+    }
+
+    /// A topic that somebody else makes in this run.
+    pub(crate) fn will_be_made(&mut self, topic: String) {
+        self.topics.push(topic);
+    }
+
+    /// A connector that is made in this run.
+    pub(crate) fn will_be_connected(&mut self, connect: &Connect, connector: &str) {
+        self.connectors.push((connect.clone(), connector.to_owned()));
     }
 
     /// Takes away what was made, as far as it can.
@@ -99,6 +141,9 @@ impl Bed {
     }
 
     async fn clear(&self) -> anyhow::Result<()> {
+        for (connect, connector) in &self.connectors {
+            connect.delete(connector).await?;
+        }
         let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
         if !topics.is_empty() {
             self.admin.delete_topics(&topics, &AdminOptions::new()).await?;
@@ -106,6 +151,7 @@ impl Bed {
         if !self.databases.is_empty() {
             let mut server = self.postgres.connect().await?;
             for name in &self.databases {
+                until_nobody_replicates(&mut server, name).await?;
                 execute(&mut server, format!("drop database if exists {name} with (force)")).await?;
             }
             server.close().await?;
@@ -140,6 +186,18 @@ impl Database {
         let setting = sqlx::query_scalar("select current_setting($1)").bind(name);
         Ok(setting.fetch_one(&mut self.connection).await?)
     }
+}
+
+/// A database cannot be dropped while its log is read, and a connector that was taken away reads on for a moment.
+async fn until_nobody_replicates(server: &mut PgConnection, database: &str) -> anyhow::Result<()> {
+    let active = "select exists(select from pg_replication_slots where database = $1 and active)";
+    for _ in 0..300 {
+        if !sqlx::query_scalar(active).bind(database).fetch_one(&mut *server).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bail!("somebody still reads the log of `{database}`")
 }
 
 async fn execute(connection: &mut PgConnection, sql: String) -> anyhow::Result<()> {

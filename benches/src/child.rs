@@ -131,7 +131,7 @@ impl Running {
 
 impl Used {
     /// What a process has used so far; nothing once it has ended.
-    fn by(pid: Pid) -> Option<Self> {
+    pub(crate) fn by(pid: Pid) -> Option<Self> {
         let folder = format!("/proc/{}", pid.as_raw_nonzero());
         let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::child::Used;
-use crate::stats::Spread;
+use crate::stats::{Latency, Spread};
 
 /// One line of the table: who does the work, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -23,6 +23,8 @@ pub(crate) struct Sample {
     pub(crate) rss_mb: f64,
     /// Processor time a record.
     pub(crate) cpu_us: f64,
+    /// How long events took, where that is the question.
+    pub(crate) latency_ms: Option<Latency>,
 }
 
 /// All runs of a case.
@@ -36,6 +38,8 @@ pub(crate) struct Measured {
     /// The median of what its processes used; a figure that depends little on what else the machine does.
     #[serde(skip)]
     pub(crate) cpu_us: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_ms: Option<Latency>,
     /// Its rate in each round, in order.
     #[serde(skip)]
     pub(crate) rounds: Vec<f64>,
@@ -69,7 +73,12 @@ pub(crate) async fn rounds(
 impl Sample {
     /// From a rate, and what a process used for so many records.
     pub(crate) fn new(per_s: f64, used: Used, records: u64) -> Self {
-        Sample { per_s, rss_mb: used.rss_mb, cpu_us: used.cpu.as_secs_f64() * 1e6 / records as f64 }
+        Sample {
+            per_s,
+            rss_mb: used.rss_mb,
+            cpu_us: used.cpu.as_secs_f64() * 1e6 / records as f64,
+            latency_ms: None,
+        }
     }
 }
 
@@ -81,6 +90,7 @@ impl Measured {
             per_s: Spread::of(samples.iter().map(|sample| sample.per_s)).rounded(),
             rss_mb: samples.iter().fold(0.0, |most, sample| sample.rss_mb.max(most)),
             cpu_us: Spread::of(samples.iter().map(|sample| sample.cpu_us)).median,
+            latency_ms: Latency::over(samples.iter().filter_map(|sample| sample.latency_ms)),
             rounds: samples.iter().map(|sample| sample.per_s).collect(),
         }
     }

@@ -1,10 +1,11 @@
 //! Benchmarks of eos beside what one would write by hand, and beside what the machine can do.
 //!
-//! `orders` and `noop` are what is measured. Every implementation runs as a child process of this same program; see
+//! `orders`, `noop` and `relay` are what is measured. Every implementation runs as a child process of this same program; see
 //! `driver.rs` for the rounds and `report.rs` for what comes out.
 
 mod bed;
 mod child;
+mod connect;
 mod driver;
 mod eos;
 mod handwritten;
@@ -13,6 +14,7 @@ mod orders;
 mod pgbench;
 mod producer;
 mod proxy;
+mod relay;
 mod report;
 mod stats;
 
@@ -34,6 +36,8 @@ enum Workload {
     Orders(orders::Args),
     /// A listener that does nothing
     Noop(noop::Args),
+    /// Events on their way from the outbox to Kafka: how fast, how late, and what they cost
+    Relay(relay::Args),
     /// What the benchmark starts
     #[command(hide = true, subcommand)]
     Child(Child),
@@ -44,6 +48,9 @@ enum Child {
     Eos(eos::ChildArgs),
     Handwritten(orders::ChildArgs),
     Raw(noop::RawArgs),
+    Relay,
+    RelayByHand(relay::by_hand::ChildArgs),
+    Writers(relay::commits::ChildArgs),
 }
 
 #[tokio::main]
@@ -52,8 +59,12 @@ async fn main() -> anyhow::Result<()> {
         Workload::Child(Child::Eos(args)) => eos::run(&args).await,
         Workload::Child(Child::Handwritten(args)) => handwritten::run(&args).await,
         Workload::Child(Child::Raw(args)) => noop::raw(args).await,
+        Workload::Child(Child::Relay) => Ok(eos_runtime::relay().run().await?),
+        Workload::Child(Child::RelayByHand(args)) => relay::by_hand::run(&args).await,
+        Workload::Child(Child::Writers(args)) => relay::commits::run(&args).await,
         Workload::Orders(args) => measure(args.json, async |bed| orders::run(&args, bed).await).await,
         Workload::Noop(args) => measure(args.json, async |bed| noop::run(&args, bed).await).await,
+        Workload::Relay(args) => measure(args.json, async |bed| relay::run(&args, bed).await).await,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::driver::{Case, Measured};
-use crate::stats::{Spread, rounded};
+use crate::stats::{Latency, Spread, rounded};
 
 /// A run's outcome. Every workload has this shape.
 #[derive(Debug, Serialize)]
@@ -57,15 +57,24 @@ impl Report {
 
     fn table(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\n{}\n", self.workload)?;
+        let latencies = self.results.iter().any(|measured| measured.latency_ms.is_some());
+        let more = if latencies {
+            format!(" {:>7} {:>7} {:>7}", "p50 ms", "p99 ms", "max ms")
+        } else {
+            String::new()
+        };
         writeln!(
             out,
-            "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7} {:>7}",
+            "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7} {:>7}{more}",
             "", "", "in flight", "dedupe", "rtt ms", "median /s", "min", "max", "RSS MB", "CPU µs"
         )?;
-        for Measured { case, per_s, rss_mb, cpu_us, .. } in &self.results {
+        for Measured { case, per_s, rss_mb, cpu_us, latency_ms, .. } in &self.results {
+            let more = latency_ms.map_or_else(String::new, |Latency { p50, p99, max }| {
+                format!(" {p50:>7.2} {p99:>7.2} {max:>7.2}")
+            });
             writeln!(
                 out,
-                "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7.0} {:>7.1}",
+                "{:12} {:22} {:>9} {:11} {:>6} {:>10} {:>10} {:>10} {:>7.0} {:>7.1}{more}",
                 case.who,
                 case.variant,
                 case.in_flight,
@@ -113,6 +122,7 @@ mod tests {
             per_s: Spread { min: median, median, max: median },
             rss_mb: 12.0,
             cpu_us: 3.0,
+            latency_ms: None,
             rounds: Vec::new(),
         }
     }

@@ -81,6 +81,7 @@ async fn one(
             per_s,
             rss_mb: used.rss_mb,
             cpu_us,
+            latency_ms: None,
             rounds: Vec::new(),
         }
     };
