@@ -17,8 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::RelayOptions;
 use super::batch::{self, Batch, Next};
+use super::marker::Marked;
 use super::reader::Reader;
-use super::sender::{Marked, Sender, Unsent};
+use super::sender::{Sender, Unsent};
 use crate::fault;
 use crate::kafka::{ClientOptions, Fate, NotSent, Topics};
 use crate::settings::Delivery;

@@ -7,6 +7,7 @@
 //! | `lane.rs` | one lane: read, send, delete, round and round; a refused entry holds its key and nothing else |
 //! | `reader.rs` | what waits, in order; late commits are not missed, and dead rows cost little |
 //! | `batch.rs` | entries as records, as many at once as cannot hurt each other |
+//! | `marker.rs` | which entries a transaction published, and no others |
 //! | `sender.rs` | one batch to Kafka: at least once, or exactly once with a marker in the same transaction |
 //!
 //! ```text
@@ -19,6 +20,7 @@
 
 mod batch;
 mod lane;
+mod marker;
 mod member;
 mod reader;
 mod sender;

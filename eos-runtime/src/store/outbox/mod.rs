@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `entry.rs` | one event as the table holds it; headers as text that people can read and any bytes fit in |
 //! | `relay.rs` | what a relay asks: what waits, what left, what was refused, and who publishes which slots |
+//! | `words.rs` | the statements of that, said once for three databases |
 //! | `home.rs` | the outbox of one database as this process knows it: its schema, and who is woken by a commit |
 //!
 //! Columns and their reasons are in each database's `outbox.sql`.
@@ -12,6 +13,7 @@ mod entry;
 mod headers;
 mod home;
 mod relay;
+mod words;
 
 use std::future::Future;
 
@@ -25,6 +27,7 @@ pub(crate) use entry::Entry;
 pub(crate) use headers::{read as read_headers, write as write_headers};
 pub(crate) use home::{Home, Serving};
 pub(crate) use relay::*;
+pub(crate) use words::*;
 
 /// What a database does for the transactions that services begin, and for what is published in them.
 pub trait OutboxDialect: Database {

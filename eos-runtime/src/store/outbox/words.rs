@@ -1,0 +1,387 @@
+//! The statements of a relay, said once for three databases.
+//!
+//! [`Words`] are what differs in the text; [`relay_dialect!`] is the implementation, since sqlx's traits cannot be named
+//! for all databases at once. Whatever is not bound is a number, a name of ours, or a text in hex.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+
+use super::relay::{Change, Sent, Slot};
+
+/// The words in which databases differ. A free function of these names stands beside each use of the macro:
+/// `write` (one statement that stands alone), `begin_sharing` and `with_seqs`.
+pub(crate) struct Words {
+    /// Milliseconds since 1970.
+    pub(crate) now_ms: &'static str,
+    /// The time as `published_at` and `failed_at` have it.
+    pub(crate) stamp: &'static str,
+    /// The same so many milliseconds ago.
+    pub(crate) before: fn(u128) -> String,
+    /// A type to cast an id to.
+    pub(crate) text: &'static str,
+    /// The placeholders of four values.
+    pub(crate) values: [&'static str; 4],
+    /// A text whose bytes are written in hex.
+    pub(crate) hex_text: fn(&str) -> String,
+    pub(crate) key_column: &'static str,
+    pub(crate) concatenated: &'static str,
+    pub(crate) on_known: &'static str,
+}
+
+impl Words {
+    /// What is read of an entry.
+    pub(crate) fn columns(&self, schema: &str, more: &str) -> String {
+        format!(
+            "select seq, cast(id as {}), coalesce(topic, {}), aggregateid, {}, type, payload, headers{more} \
+             from {schema}eos_outbox",
+            self.text, self.concatenated, self.key_column
+        )
+    }
+
+    /// What waits, with a placeholder each for the first slot, the end, the number before, and the limit.
+    pub(crate) fn waiting(&self, schema: &str, held: &[String]) -> String {
+        let [first, end, above, limit] = self.values;
+        let held = if held.is_empty() {
+            String::new()
+        } else {
+            let held: Vec<_> = held.iter().map(|key| (self.hex_text)(key)).collect();
+            format!(" and (aggregateid is null or aggregateid not in ({}))", held.join(", "))
+        };
+        format!(
+            "{} where slot >= {first} and slot < {end} and seq > {above} and failed_at is null \
+             and published_at is null and broker = 'kafka'{held} order by seq limit {limit}",
+            self.columns(schema, "")
+        )
+    }
+
+    pub(crate) fn lanes(&self, schema: &str) -> String {
+        format!(
+            "select first_slot, end_slot, epoch, case when lease_until >= {} then owner end from {schema}eos_lane \
+             order by first_slot",
+            self.now_ms
+        )
+    }
+
+    /// The statements that say that a relay lives, and that others do not.
+    pub(crate) fn alive(&self, schema: &str, me: &str, lease: Duration) -> [String; 2] {
+        let (now, ms) = (self.now_ms, lease.as_millis());
+        [
+            format!(
+                "insert into {schema}eos_relay (id, alive_until) values ('{me}', {now} + {ms}) {} {now} + {ms}",
+                self.on_known
+            ),
+            format!("delete from {schema}eos_relay where alive_until < {now}"),
+        ]
+    }
+
+    /// The statements of a change.
+    pub(crate) fn change(&self, schema: &str, me: &str, change: &Change, lease: Duration) -> Vec<String> {
+        let until = format!("{} + {}", self.now_ms, lease.as_millis());
+        let mine = |slot: Slot| format!("where first_slot = {slot} and owner = '{me}'");
+        let set = |what: String, slot: Slot| format!("update {schema}eos_lane set {what} {}", mine(slot));
+        match *change {
+            Change::Take(slot) => vec![format!(
+                "update {schema}eos_lane set owner = '{me}', epoch = epoch + 1, lease_until = {until} \
+                 where first_slot = {slot}"
+            )],
+            Change::Renew(slot) => vec![set(format!("lease_until = {until}"), slot)],
+            Change::Release(slot) => vec![set("owner = null, lease_until = 0".to_owned(), slot)],
+            Change::Split(slot, at) => vec![
+                format!(
+                    "insert into {schema}eos_lane (first_slot, end_slot, epoch) \
+                     select {at}, end_slot, epoch from {schema}eos_lane {}",
+                    mine(slot)
+                ),
+                set(format!("end_slot = {at}, epoch = epoch + 1"), slot),
+            ],
+            Change::Merge(slot, next) => vec![
+                format!(
+                    "update {schema}eos_lane set epoch = epoch + 1, end_slot = \
+                     (select end_slot from (select end_slot from {schema}eos_lane {}) n) {}",
+                    mine(next),
+                    mine(slot)
+                ),
+                format!("delete from {schema}eos_lane {}", mine(next)),
+            ],
+        }
+    }
+}
+
+/// A condition on top of the numbers: only what was refused.
+pub(crate) const REFUSED: &str = " and failed_at is not null";
+
+/// A connection that nobody else may have before what was begun on it has ended: dropped before, it is closed, and the
+/// database rolls back and lets go of the locks.
+pub(crate) struct Unfinished<DB: sqlx::Database> {
+    connection: PoolConnection<DB>,
+    finished: bool,
+}
+
+impl<DB: sqlx::Database> Unfinished<DB> {
+    pub(crate) fn new(connection: PoolConnection<DB>) -> Self {
+        Unfinished { connection, finished: false }
+    }
+
+    pub(crate) fn finished(mut self) {
+        self.finished = true;
+    }
+}
+
+impl<DB: sqlx::Database> Drop for Unfinished<DB> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl<DB: sqlx::Database> Deref for Unfinished<DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        &self.connection
+    }
+}
+
+impl<DB: sqlx::Database> DerefMut for Unfinished<DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        &mut self.connection
+    }
+}
+
+/// The numbers as a list in parentheses.
+pub(crate) fn listed(seqs: &[i64]) -> String {
+    let mut list = String::with_capacity(seqs.len() * 8 + 2);
+    for seq in seqs {
+        list.push(if list.is_empty() { '(' } else { ',' });
+        list.push_str(&seq.to_string());
+    }
+    list.push(')');
+    list
+}
+
+/// A condition for entries, by their numbers and by their ids.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) fn are_these(entries: &[Sent]) -> String {
+    let seqs: Vec<i64> = entries.iter().map(|sent| sent.seq).collect();
+    // What is no id of a row that was read cannot be one here: letters, digits and dashes alone.
+    let ids: Vec<String> = entries
+        .iter()
+        .map(|sent| sent.id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect())
+        .collect();
+    format!("seq in {} and id in ('{}')", listed(&seqs), ids.join("','"))
+}
+
+/// A text's bytes in hex.
+pub(crate) fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The implementation, once for each database, since sqlx's traits cannot be named for all of them at once.
+macro_rules! relay_dialect {
+    ($database:ty, $words:expr) => {
+        impl $crate::store::outbox::RelayDialect for $database {
+            fn for_relay(store: &Store<Self>) -> Store<Self> {
+                for_relay(store)
+            }
+
+            async fn database_id(store: &Store<Self>) -> sqlx::Result<String> {
+                let sql = format!("select cast(id as {}) from {}eos_identity", $words.text, store.schema);
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&store.pool).await
+            }
+
+            async fn anything(store: &Store<Self>) -> sqlx::Result<bool> {
+                let sql = format!("select 1 from {}eos_outbox where published_at is null limit 1", store.schema);
+                Ok(sqlx::query(AssertSqlSafe(sql)).fetch_optional(&store.pool).await?.is_some())
+            }
+
+            async fn read(store: &Store<Self>, look: &Look<'_>) -> sqlx::Result<Vec<Waiting>> {
+                let rows = sqlx::query(AssertSqlSafe($words.waiting(&store.schema, look.held)))
+                    .persistent(look.held.is_empty())
+                    .bind(look.slots.start)
+                    .bind(look.slots.end)
+                    .bind(look.above)
+                    .bind(i64::try_from(look.limit).unwrap_or(i64::MAX))
+                    .fetch_all(&store.pool)
+                    .await?;
+                rows.iter().map(waiting).collect()
+            }
+
+            async fn find(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<Vec<Sent>> {
+                let sql = format!(
+                    "select seq, cast(id as {}) from {}eos_outbox where seq in {}",
+                    $words.text,
+                    store.schema,
+                    listed(seqs)
+                );
+                let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
+                rows.iter().map(|row| Ok(Sent { seq: row.try_get(0)?, id: row.try_get(1)? })).collect()
+            }
+
+            async fn left(store: &Store<Self>, entries: &[Sent], afterwards: Afterwards) -> sqlx::Result<()> {
+                let table = format!("{}eos_outbox", store.schema);
+                let how = match afterwards {
+                    Afterwards::Delete => format!("delete from {table}"),
+                    Afterwards::Keep => format!("update {table} set published_at = {}", $words.stamp),
+                };
+                with_entries(store, how, entries).await.map(drop)
+            }
+
+            async fn clean(store: &Store<Self>, kept_for: Duration) -> sqlx::Result<u64> {
+                let table = format!("{}eos_outbox", store.schema);
+                let before = ($words.before)(kept_for.as_millis());
+                let sql = format!(
+                    "delete from {table} where seq in (select seq from (select seq from {table} \
+                     where published_at < {before} order by published_at limit 1000) old)"
+                );
+                write(store, sql).await
+            }
+
+            async fn refuse(store: &Store<Self>, seq: i64, refusal: Refusal, error: &str) -> sqlx::Result<()> {
+                let sql = format!(
+                    "update {}eos_outbox set attempts = attempts + 1, failed_at = {}, refusal = {}, error = {} \
+                     where seq = {seq}",
+                    store.schema,
+                    $words.stamp,
+                    refusal as i16,
+                    ($words.hex_text)(error)
+                );
+                write(store, sql).await.map(drop)
+            }
+
+            async fn topics_looked_for(store: &Store<Self>) -> sqlx::Result<Vec<String>> {
+                let sql = format!(
+                    "select distinct coalesce(topic, {}) from {}eos_outbox where failed_at is not null and refusal = {}",
+                    $words.concatenated,
+                    store.schema,
+                    Refusal::Topic as i16
+                );
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&store.pool).await
+            }
+
+            async fn topic_found(store: &Store<Self>, topic: &str) -> sqlx::Result<u64> {
+                let sql = format!(
+                    "update {}eos_outbox set failed_at = null where failed_at is not null and refusal = {} \
+                     and coalesce(topic, {}) = {}",
+                    store.schema,
+                    Refusal::Topic as i16,
+                    $words.concatenated,
+                    ($words.hex_text)(topic)
+                );
+                write(store, sql).await
+            }
+
+            async fn refused(store: &Store<Self>, slots: Range<Slot>) -> sqlx::Result<Vec<Refused>> {
+                let sql = format!(
+                    "{} where failed_at is not null and slot >= {} and slot < {} order by seq limit 10000",
+                    $words.columns(&store.schema, ", attempts, error"),
+                    slots.start,
+                    slots.end
+                );
+                let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
+                let refused = rows.iter().map(|row| {
+                    let error: Option<String> = row.try_get(9)?;
+                    let (attempts, error) = (row.try_get(8)?, error.unwrap_or_default());
+                    Ok(Refused { waiting: waiting(row)?, attempts, error })
+                });
+                refused.collect()
+            }
+
+            async fn held(store: &Store<Self>, slots: Range<Slot>) -> sqlx::Result<Vec<String>> {
+                let sql = format!(
+                    "select distinct aggregateid from {}eos_outbox where failed_at is not null and aggregateid is not null \
+                     and slot >= {} and slot < {}",
+                    store.schema, slots.start, slots.end
+                );
+                sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&store.pool).await
+            }
+
+            fn announcements(store: &Store<Self>) -> impl Stream<Item = ()> + Send + 'static {
+                announcements(store)
+            }
+
+            async fn retry(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<u64> {
+                with_seqs(store, format!("update {}eos_outbox set failed_at = null", store.schema), REFUSED, seqs).await
+            }
+
+            async fn discard(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<u64> {
+                with_seqs(store, format!("delete from {}eos_outbox", store.schema), REFUSED, seqs).await
+            }
+
+            async fn share(
+                store: &Store<Self>,
+                me: &str,
+                lease: Duration,
+                decide: impl FnOnce(&Lanes) -> Vec<Change> + Send,
+            ) -> sqlx::Result<Lanes> {
+                let mut connection = Unfinished::new(store.pool.acquire().await?);
+                let _turn = begin_sharing(store, &mut connection).await?;
+                let lanes = shared(&mut connection, &store.schema, me, lease, decide).await?;
+                connection.finished();
+                Ok(lanes)
+            }
+
+            async fn leave(store: &Store<Self>, me: &str) -> sqlx::Result<()> {
+                let schema = &store.schema;
+                let free =
+                    format!("update {schema}eos_lane set owner = null, lease_until = 0 where owner = '{me}'");
+                write(store, free).await?;
+                write(store, format!("delete from {schema}eos_relay where id = '{me}'")).await.map(drop)
+            }
+        }
+
+        /// To the end of a transaction that has been begun.
+        async fn shared(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            schema: &str,
+            me: &str,
+            lease: Duration,
+            decide: impl FnOnce(&Lanes) -> Vec<Change> + Send,
+        ) -> sqlx::Result<Lanes> {
+            for sql in $words.alive(schema, me, lease) {
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+            }
+            let relays = format!("select id from {schema}eos_relay order by id");
+            let relays: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(relays)).fetch_all(&mut *connection).await?;
+            let before = Lanes { relays, lanes: lanes(connection, schema).await? };
+            for change in decide(&before) {
+                for sql in $words.change(schema, me, &change, lease) {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+                }
+            }
+            let lanes = lanes(connection, schema).await?;
+            sqlx::raw_sql("commit").execute(&mut *connection).await?;
+            Ok(Lanes { relays: before.relays, lanes })
+        }
+
+        async fn lanes(
+            connection: &mut <$database as sqlx::Database>::Connection,
+            schema: &str,
+        ) -> sqlx::Result<Vec<Lane>> {
+            let sql = $words.lanes(schema);
+            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
+            let lanes = rows.iter().map(|row| {
+                let (first, end): (i16, i16) = (row.try_get(0)?, row.try_get(1)?);
+                Ok(Lane { slots: first..end, epoch: row.try_get(2)?, owner: row.try_get(3)? })
+            });
+            lanes.collect()
+        }
+
+        fn waiting(row: &<$database as sqlx::Database>::Row) -> sqlx::Result<Waiting> {
+            Ok(Waiting {
+                seq: row.try_get(0)?,
+                id: row.try_get(1)?,
+                topic: row.try_get(2)?,
+                aggregate_id: row.try_get(3)?,
+                binary_key: row.try_get(4)?,
+                type_name: row.try_get(5)?,
+                payload: row.try_get(6)?,
+                headers: row.try_get(7)?,
+            })
+        }
+    };
+}
+pub(crate) use relay_dialect;
