@@ -1,6 +1,6 @@
 //! One lane: read, send, delete, round and round, until it is asked to be quiet.
 //!
-//! While a batch is on its way, the next is read, and the one before is deleted; there is never more than one of each.
+//! While a batch is on its way, the next is read, and what left before is deleted, in one deletion at a time.
 //! An entry that is refused alone is marked in its row, and holds its key; everything of that key that was read already
 //! goes back. When the task has ended quietly, all that it sent is deleted, and nothing is on its way.
 
@@ -28,6 +28,9 @@ use crate::store::{Afterwards, Refusal, RelayDialect, Sent, Slot, Store, Waiting
 /// How soon a lane looks by itself after it found nothing, and how rarely in the end.
 const SOON: Duration = Duration::from_millis(20);
 const RARELY: Duration = Duration::from_secs(1);
+
+/// More than this is not kept in mind for the next deletion: the database is slower than Kafka.
+const WAIT_ABOVE: usize = 10_000;
 
 /// What the lanes of a relay share.
 pub(super) struct Setting {
@@ -73,6 +76,7 @@ impl<D: RelayDialect> Lane<D> {
             queue: VecDeque::new(),
             sender: None,
             deletion: None,
+            left: Vec::new(),
             alone: 0,
             idle: SOON,
         };
@@ -94,6 +98,8 @@ struct Work<'l, D: RelayDialect> {
     sender: Option<Sender>,
     /// The deletion that is under way, and of what.
     deletion: Option<(AbortOnDropHandle<()>, Vec<Sent>)>,
+    /// What has left since it began.
+    left: Vec<Sent>,
     /// So many entries are sent one by one: one of them was refused.
     alone: usize,
     idle: Duration,
@@ -199,8 +205,7 @@ impl<D: RelayDialect> Work<'_, D> {
         }
         self.alone = self.alone.saturating_sub(batch.entries.len());
         let ahead = self.queue.is_empty() && self.reader.was_full(batch.entries.len());
-        let deletion = self.deletion.take();
-        let (before, removed) = match deletion {
+        let (before, removed) = match self.deletion.take_if(|_| sender.is_transactional()) {
             Some((handle, sent)) => (Some(handle), sent),
             None => (None, Vec::new()),
         };
@@ -211,7 +216,8 @@ impl<D: RelayDialect> Work<'_, D> {
             }
         });
         let looking = async { if ahead { Some(self.reader.look().await) } else { None } };
-        let (sent, found) = tokio::join!(sending, looking);
+        // The look first: its query is on its way while the records are handed over.
+        let (found, sent) = tokio::join!(looking, sending);
         self.sender = Some(sender);
         self.reader.let_go(removed.iter().map(|sent| &sent.seq));
         match found {
@@ -223,6 +229,9 @@ impl<D: RelayDialect> Work<'_, D> {
         match sent {
             Ok(()) => {
                 self.published(batch.sent());
+                if self.left.len() > WAIT_ABOVE {
+                    self.deleted().await;
+                }
                 Ok(())
             }
             Err(Unsent::Some(failures)) => self.not_sent(batch, &failures, true).await,
@@ -305,13 +314,25 @@ impl<D: RelayDialect> Work<'_, D> {
         Ok(())
     }
 
-    /// Deletes entries, or marks them, as long as it takes; one deletion is under way at a time.
+    /// Has entries deleted, or marked; one deletion is under way at a time, and what comes meanwhile goes with the next.
     fn delete(&mut self, sent: Vec<Sent>) {
-        debug_assert!(self.deletion.is_none(), "the one before was awaited");
+        self.left.extend(sent);
+        if let Some((handle, sent)) = self.deletion.take_if(|(handle, _)| handle.is_finished()) {
+            drop(handle);
+            self.reader.let_go(sent.iter().map(|sent| &sent.seq));
+        }
+        if self.deletion.is_none() && !self.left.is_empty() {
+            self.begin_deletion();
+        }
+    }
+
+    /// It goes on as long as it takes.
+    fn begin_deletion(&mut self) {
         fault::point("relay_before_delete");
         let (store, options) = (Arc::clone(&self.lane.store), &self.lane.setting.options);
         let afterwards = if options.keep.is_some() { Afterwards::Keep } else { Afterwards::Delete };
-        let these = sent.clone();
+        let these = std::mem::take(&mut self.left);
+        let sent = these.clone();
         let deleting = tokio::spawn(async move {
             let mut wait = Duration::from_millis(50);
             while let Err(error) = D::left(&store, &these, afterwards).await {
@@ -324,11 +345,17 @@ impl<D: RelayDialect> Work<'_, D> {
         self.deletion = Some((AbortOnDropHandle::new(deleting), sent));
     }
 
-    /// Waits for the deletion that is under way.
+    /// Waits until all that has left is deleted.
     async fn deleted(&mut self) {
-        if let Some((handle, sent)) = self.deletion.take() {
-            drop(handle.await);
-            self.reader.let_go(sent.iter().map(|sent| &sent.seq));
+        loop {
+            if let Some((handle, sent)) = self.deletion.take() {
+                drop(handle.await);
+                self.reader.let_go(sent.iter().map(|sent| &sent.seq));
+            }
+            if self.left.is_empty() {
+                return;
+            }
+            self.begin_deletion();
         }
     }
 

@@ -5,8 +5,8 @@
 //! the beginning each time would read the dead rows of all that was published, as long as somebody holds an old
 //! snapshot.) What was read and is not deleted yet is left out here.
 
-use std::collections::{BTreeSet, HashSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,7 @@ pub(super) struct Reader<D: RelayDialect> {
     /// Keys of refused entries, whose later entries wait.
     held: BTreeSet<String>,
     /// Read, and not deleted yet.
-    taken: HashSet<i64>,
+    taken: BTreeSet<i64>,
     limit: usize,
 }
 
@@ -46,7 +46,7 @@ impl<D: RelayDialect> Reader<D> {
             highest: 0,
             from_the_beginning: None,
             held: BTreeSet::new(),
-            taken: HashSet::new(),
+            taken: BTreeSet::new(),
             limit: FEW,
         }
     }
@@ -62,15 +62,15 @@ impl<D: RelayDialect> Reader<D> {
             self.from_the_beginning = Some(began);
         }
         let held: Vec<String> = self.held.iter().cloned().collect();
-        let look = Look {
-            slots: self.slots.clone(),
-            above: if begins { 0 } else { self.highest - BEFORE },
-            held: &held,
-            limit: self.limit + self.taken.len(),
-        };
+        let above = if begins { 0 } else { self.highest - BEFORE };
+        // What is taken and may be among them is left out below, and must not take the place of others.
+        let among = self.taken.range((Bound::Excluded(above), Bound::Unbounded)).count();
+        let look = Look { slots: self.slots.clone(), above, held: &held, limit: self.limit + among };
         let mut found = D::read(&self.store, &look).await?;
+        found.retain(|waiting| !self.taken.contains(&waiting.seq));
+        found.truncate(self.limit);
         self.highest = found.last().map_or(self.highest, |last| self.highest.max(last.seq));
-        found.retain(|waiting| self.taken.insert(waiting.seq));
+        self.taken.extend(found.iter().map(|waiting| waiting.seq));
         self.adapt(&found);
         Ok(found)
     }

@@ -109,6 +109,11 @@ impl Sender {
         setting.topics.smallest_limit() < self.batch_bytes || self.producer.is_broken()
     }
 
+    /// Whether the deletion of one batch has to be there before the next is committed.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.markers.is_some()
+    }
+
     /// How many entries a batch may have so that its marker can name them.
     pub(super) fn entries_at_most(&self) -> usize {
         self.markers
@@ -116,7 +121,8 @@ impl Sender {
             .map_or(usize::MAX, |markers| markers.max_bytes.saturating_sub(ENVELOPE) / MARKED_BYTES)
     }
 
-    /// Sends a batch; its caller deletes the entries afterwards. `before_commit` is the deletion of the batch before.
+    /// Sends a batch; its caller deletes the entries afterwards. `before_commit` is the deletion of the batch before, which
+    /// only a transaction has to wait for.
     pub(super) async fn send(
         &self,
         batch: &Batch,
@@ -126,7 +132,6 @@ impl Sender {
             None => {
                 let failures = self.producer.send(batch.entries.iter().map(|ready| ready.record())).await;
                 fault::point("relay_after_acks");
-                before_commit.await;
                 if failures.is_empty() { Ok(()) } else { Err(Unsent::Some(failures)) }
             }
             Some(markers) => self.transact(batch, markers, before_commit).await,

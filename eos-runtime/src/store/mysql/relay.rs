@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 

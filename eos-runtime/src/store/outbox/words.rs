@@ -197,16 +197,20 @@ macro_rules! relay_dialect {
                 Ok(sqlx::query(AssertSqlSafe(sql)).fetch_optional(&store.pool).await?.is_some())
             }
 
+            /// Row by row, so that what the server sent is not held twice.
             async fn read(store: &Store<Self>, look: &Look<'_>) -> sqlx::Result<Vec<Waiting>> {
-                let rows = sqlx::query(AssertSqlSafe($words.waiting(&store.schema, look.held)))
+                let mut rows = sqlx::query(AssertSqlSafe($words.waiting(&store.schema, look.held)))
                     .persistent(look.held.is_empty())
                     .bind(look.slots.start)
                     .bind(look.slots.end)
                     .bind(look.above)
                     .bind(i64::try_from(look.limit).unwrap_or(i64::MAX))
-                    .fetch_all(&store.pool)
-                    .await?;
-                rows.iter().map(waiting).collect()
+                    .fetch(&store.pool);
+                let mut found = Vec::new();
+                while let Some(row) = rows.try_next().await? {
+                    found.push(waiting(&row)?);
+                }
+                Ok(found)
             }
 
             async fn find(store: &Store<Self>, seqs: &[i64]) -> sqlx::Result<Vec<Sent>> {

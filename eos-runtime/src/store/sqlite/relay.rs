@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 
 use super::lock::{self, Turn};
