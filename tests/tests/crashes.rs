@@ -38,7 +38,10 @@ async fn a_crash_at_any_point_of_an_attempt_on_sqlite_leaves_each_order_once() {
 fn every_point_that_the_source_names_is_crashed_at() {
     let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../eos-runtime/src"));
     let crashed_at: BTreeSet<String> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
-    assert_eq!(points_named_in(source), crashed_at);
+    // The relay's are `relay_crashes.rs`'s.
+    let mut named = points_named_in(source);
+    named.retain(|point| !point.starts_with("relay_"));
+    assert_eq!(named, crashed_at);
 }
 
 async fn crash_everywhere(kind: Kind) {

@@ -1,6 +1,7 @@
 //! A relay that dies at any of its named points, or sleeps there and wakes up: nothing is lost, and to readers that wait
 //! for commits nothing that was published exactly once is there twice.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eos_tests::{Delivery, Events, Kind, PATIENCE, Private, Scene, eventually, servers, stays};
@@ -20,6 +21,21 @@ const EXACTLY_ONCE: [&str; 9] = [
     "relay_after_delete",
     "relay_after_recovery",
 ];
+
+/// A point that is added to the source is added here, or this fails.
+#[test]
+fn every_point_of_the_relay_is_crashed_at() {
+    let relay = concat!(env!("CARGO_MANIFEST_DIR"), "/../eos-runtime/src/outbox/relay");
+    let mut named = BTreeSet::new();
+    for entry in std::fs::read_dir(relay).expect("the relay's folder").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("text");
+        let points = text.split("fault::point(\"").skip(1);
+        named.extend(points.filter_map(|rest| rest.split('"').next().map(str::to_owned)));
+    }
+    let crashed_at: BTreeSet<String> =
+        AT_LEAST_ONCE.iter().chain(&EXACTLY_ONCE).map(|point| (*point).to_owned()).collect();
+    assert_eq!(named, crashed_at);
+}
 
 async fn write(events: &Events, rounds: usize) {
     for round in 0..rounds {
