@@ -40,6 +40,7 @@ const CRATES: [(&str, &[&str]); 2] = [
             "app/open.rs",
             "error.rs",
             "consumer",
+            "outbox/method.rs",
             "outbox/scope.rs",
             "outbox/refused.rs",
             "outbox/transaction.rs",
