@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{Stream, TryStreamExt};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row};
+use uuid::Uuid;
 
 use super::outbox::CHANNEL;
 use super::run;
@@ -97,8 +98,10 @@ async fn listen(pool: &PgPool) -> PgListener {
 
 /// By their numbers, which are in the index, and by their ids.
 async fn with_entries(store: &Store<Postgres>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
-    // PostgreSQL looks up a long list of constants by hash.
-    let sql = format!("{how} where seq = any($1) and id = any($2::text[]::uuid[])");
-    let (seqs, ids): (Vec<i64>, Vec<&str>) = entries.iter().map(|sent| (sent.seq, sent.id.as_str())).unzip();
+    let sql =
+        format!("{how} where (seq, id) in (select seq, id from unnest($1::bigint[], $2::uuid[]) e(seq, id))");
+    // What was read from a column of ids is one.
+    let known = |sent: &Sent| Some((sent.seq, Uuid::try_parse(&sent.id).ok()?));
+    let (seqs, ids): (Vec<i64>, Vec<Uuid>) = entries.iter().filter_map(known).unzip();
     Ok(sqlx::query(AssertSqlSafe(sql)).bind(seqs).bind(ids).execute(&store.pool).await?.rows_affected())
 }
