@@ -15,7 +15,7 @@ use crate::store::{Tx, TxDatabase, begin};
 /// # struct OrderPlaced { order_id: Uuid }
 /// # #[cfg(feature = "postgres")]
 /// # async fn example(pool: sqlx::PgPool, order_id: Uuid) -> Result<(), Box<dyn std::error::Error>> {
-/// let number: i64 = eos_runtime::transaction(&pool, async |tx: &mut PgTx| {
+/// let _number: i64 = eos_runtime::transaction(&pool, async |tx: &mut PgTx| {
 ///     let number = sqlx::query_scalar("insert into orders (order_id) values ($1) returning number")
 ///         .bind(order_id)
 ///         .fetch_one(&mut *tx)
