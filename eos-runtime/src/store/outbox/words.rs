@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 
-use super::relay::{Change, Sent, Slot};
+use super::relay::{Change, Slot};
 
 /// The words in which databases differ. A free function of these names stands beside each use of the macro:
 /// `write` (one statement that stands alone), `begin_sharing` and `with_seqs`.
@@ -164,7 +164,7 @@ pub(crate) fn listed(seqs: &[i64]) -> String {
 
 /// A condition for entries, by their numbers and by their ids.
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
-pub(crate) fn are_these(entries: &[Sent]) -> String {
+pub(crate) fn are_these(entries: &[super::relay::Sent]) -> String {
     let seqs: Vec<i64> = entries.iter().map(|sent| sent.seq).collect();
     // What is no id of a row that was read cannot be one here: letters, digits and dashes alone.
     let ids: Vec<String> = entries
