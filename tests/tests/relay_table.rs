@@ -66,7 +66,7 @@ async fn report(events: &Events, how: &str, count: usize, behind: Duration) {
     let dead = number("select n_dead_tup from pg_stat_user_tables where relname = 'eos_outbox'").await;
     let vacuums =
         number("select autovacuum_count from pg_stat_user_tables where relname = 'eos_outbox'").await;
-    println!(
+    eprintln!(
         "{how}: {count} events; the table has {size} kB and {dead} dead rows after {vacuums} automatic vacuums; \
          empty after {behind:.1?}"
     );
