@@ -1,7 +1,7 @@
 //! The outbox on MySQL and MariaDB. They cannot wake other connections: relays elsewhere look by themselves.
 
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Pool, QueryBuilder, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Pool, SqlSafeStr, SqlStr};
 
 use super::{number, pool, run};
 use crate::error::BoxError;
@@ -9,7 +9,7 @@ use crate::listener::spec::Isolation;
 use crate::store::Tx;
 use crate::store::dialect::{Dialect as _, Fault, Store};
 use crate::store::migrate::Mode;
-use crate::store::outbox::{Entry, OutboxDialect};
+use crate::store::outbox::{Entry, OutboxDialect, insert_by_values};
 
 impl OutboxDialect for MySql {
     const ANNOUNCES: bool = false;
@@ -49,24 +49,7 @@ impl OutboxDialect for MySql {
     }
 
     async fn write_entries(tx: &mut Tx<Self>, schema: &str, entries: &[Entry]) -> sqlx::Result<()> {
-        for entries in entries.chunks(ROWS_AT_MOST) {
-            let into = "(id, topic, aggregatetype, aggregateid, `key`, type, payload, headers) ";
-            let mut insert = QueryBuilder::<MySql>::new(format!("insert into {schema}eos_outbox {into}"));
-            insert.push_values(entries, |mut row, entry| {
-                row.push_bind(entry.id.hyphenated().to_string())
-                    .push_bind(&entry.topic)
-                    .push_bind(&entry.topic)
-                    .push_bind(entry.aggregate_id())
-                    .push_bind(entry.binary_key())
-                    .push_bind(&*entry.type_name)
-                    .push_bind(entry.payload.as_deref())
-                    .push_bind(entry.headers.as_deref());
-            });
-            // Each number of rows is a statement of its own; the usual ones are worth remembering.
-            let persistent = entries.len() <= REMEMBERED;
-            insert.build().persistent(persistent).execute(&mut *tx).await?;
-        }
-        Ok(())
+        insert_by_values!(MySql, "`key`", tx, schema, entries)
     }
 
     async fn migrate_outbox(pool: &Pool<Self>, schema: &str) -> Result<(), BoxError> {
@@ -86,8 +69,3 @@ impl OutboxDialect for MySql {
         pool::qualifier(schema)
     }
 }
-
-/// In one statement; the server takes 65,535 parameters.
-const ROWS_AT_MOST: usize = 1000;
-/// Up to so many rows the statement stays prepared.
-const REMEMBERED: usize = 16;

@@ -45,6 +45,39 @@ fn text(key: &[u8]) -> Option<&str> {
 /// The longest that MySQL can index and hash as text with ease; a longer key is kept in bytes.
 const LONGEST_TEXT_KEY: usize = 255;
 
+/// Entries as one INSERT with a list of values, where a database has no `unnest`. Each number of rows is a statement of its
+/// own; the usual ones stay prepared. A macro, since sqlx's traits cannot be named for several databases at once.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+macro_rules! insert_by_values {
+    ($database:ty, $key:literal, $tx:expr, $schema:expr, $entries:expr) => {{
+        /// In one statement; SQLite takes 32,766 values, MySQL twice as many.
+        const ROWS_AT_MOST: usize = 1000;
+        /// Up to so many rows the statement stays prepared.
+        const REMEMBERED: usize = 16;
+
+        for entries in $entries.chunks(ROWS_AT_MOST) {
+            let columns =
+                concat!("(id, topic, aggregatetype, aggregateid, ", $key, ", type, payload, headers) ");
+            let begin = format!("insert into {}eos_outbox {columns}", $schema);
+            let mut insert = sqlx::QueryBuilder::<$database>::new(begin);
+            insert.push_values(entries, |mut row, entry| {
+                row.push_bind(entry.id.hyphenated().to_string())
+                    .push_bind(&entry.topic)
+                    .push_bind(&entry.topic)
+                    .push_bind(entry.aggregate_id())
+                    .push_bind(entry.binary_key())
+                    .push_bind(&*entry.type_name)
+                    .push_bind(entry.payload.as_deref())
+                    .push_bind(entry.headers.as_deref());
+            });
+            insert.build().persistent(entries.len() <= REMEMBERED).execute(&mut *$tx).await?;
+        }
+        Ok(())
+    }};
+}
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) use insert_by_values;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,8 @@ use crate::error::BoxError;
 use crate::listener::spec::Isolation;
 
 pub(crate) use entry::Entry;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) use entry::insert_by_values;
 pub(crate) use headers::{read as read_headers, write as write_headers};
 pub(crate) use home::{Home, Serving};
 pub(crate) use relay::*;

@@ -1,7 +1,7 @@
 //! The outbox in a SQLite file. Other processes cannot be woken: their relays look by themselves.
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Pool, QueryBuilder, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Pool, SqlSafeStr, SqlStr, Sqlite, SqliteConnection};
 
 use super::{code, pool};
 use crate::error::BoxError;
@@ -9,7 +9,7 @@ use crate::listener::spec::Isolation;
 use crate::store::Tx;
 use crate::store::dialect::{Dialect as _, Fault, Store};
 use crate::store::migrate::Mode;
-use crate::store::outbox::{Entry, OutboxDialect};
+use crate::store::outbox::{Entry, OutboxDialect, insert_by_values};
 
 impl OutboxDialect for Sqlite {
     const ANNOUNCES: bool = false;
@@ -47,23 +47,7 @@ impl OutboxDialect for Sqlite {
     }
 
     async fn write_entries(tx: &mut Tx<Self>, schema: &str, entries: &[Entry]) -> sqlx::Result<()> {
-        for entries in entries.chunks(ROWS_AT_MOST) {
-            let into = "(id, topic, aggregatetype, aggregateid, key, type, payload, headers) ";
-            let mut insert = QueryBuilder::<Sqlite>::new(format!("insert into {schema}eos_outbox {into}"));
-            insert.push_values(entries, |mut row, entry| {
-                row.push_bind(entry.id.hyphenated().to_string())
-                    .push_bind(&entry.topic)
-                    .push_bind(&entry.topic)
-                    .push_bind(entry.aggregate_id())
-                    .push_bind(entry.binary_key())
-                    .push_bind(&*entry.type_name)
-                    .push_bind(entry.payload.as_deref())
-                    .push_bind(entry.headers.as_deref());
-            });
-            let persistent = entries.len() <= REMEMBERED;
-            insert.build().persistent(persistent).execute(&mut *tx).await?;
-        }
-        Ok(())
+        insert_by_values!(Sqlite, "key", tx, schema, entries)
     }
 
     async fn migrate_outbox(pool: &Pool<Self>, schema: &str) -> Result<(), BoxError> {
@@ -83,8 +67,3 @@ impl OutboxDialect for Sqlite {
         pool::qualifier(schema)
     }
 }
-
-/// In one statement; SQLite takes 32,766 parameters.
-const ROWS_AT_MOST: usize = 1000;
-/// Up to so many rows the statement stays prepared.
-const REMEMBERED: usize = 16;
