@@ -133,11 +133,10 @@ async fn a_commit_of_another_process_wakes_the_relay() {
     let _relay = events.relay(Delivery::AtLeastOnce).start();
     events.commit(&["warm"]).await;
     events.all_published().await;
-    // Its looks grow rare.
-    tokio::time::sleep(Duration::from_secs(3)).await;
     let mut waits = Vec::new();
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(1_150)).await;
+    for round in 0..5 {
+        // Its own looks have grown rare by then, and the next is most of a second away.
+        tokio::time::sleep(Duration::from_millis(3_300 + 50 * round)).await;
         let began = Instant::now();
         events.commit(&["a"]).await;
         while events.waiting().await > 0 {
@@ -146,7 +145,7 @@ async fn a_commit_of_another_process_wakes_the_relay() {
         waits.push(began.elapsed());
     }
     waits.sort();
-    assert!(waits[5] < Duration::from_millis(200), "{waits:?}");
+    assert!(waits[2] < Duration::from_millis(300), "{waits:?}");
 }
 
 /// Four relays come and go while eight services write; each key is written by one of them at a time.
