@@ -11,6 +11,9 @@ pub use value::EventValue;
 use crate::error::BoxError;
 use crate::record::Headers;
 
+/// The header in which a record says what type of event it is.
+pub(crate) const TYPE_HEADER: &str = "type";
+
 /// A typed payload and where it belongs. `#[derive(Event)]` implements it with JSON; a listener takes it directly.
 ///
 /// ```

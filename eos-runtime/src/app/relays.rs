@@ -16,7 +16,7 @@ use crate::store::{RelayDialect, Store};
 pub(super) struct Relays {
     tasks: TaskTracker,
     stop: CancellationToken,
-    failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<KafkaFailure>>,
+    failures: mpsc::UnboundedReceiver<KafkaFailure>,
 }
 
 impl Relays {
@@ -26,11 +26,7 @@ impl Relays {
             return None;
         }
         let (failed, failures) = mpsc::unbounded_channel();
-        let relays = Relays {
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            failures: tokio::sync::Mutex::new(failures),
-        };
+        let relays = Relays { tasks: TaskTracker::new(), stop: CancellationToken::new(), failures };
         for database in databases {
             let options = RelayOptions::from(&plan.settings.outbox);
             match database {
@@ -64,8 +60,8 @@ impl Relays {
     }
 
     /// Waits for a relay that cannot go on.
-    pub(super) async fn failed(&self) -> KafkaFailure {
-        match self.failures.lock().await.recv().await {
+    pub(super) async fn failed(&mut self) -> KafkaFailure {
+        match self.failures.recv().await {
             Some(failure) => failure,
             None => std::future::pending().await,
         }

@@ -40,11 +40,11 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     };
     let opened = opened?;
     let works = works(&plan, opened.cluster_id.as_ref());
-    let relays = Relays::start(&plan, &broker.client, &opened.databases);
+    let mut relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, failed) = match started {
         Ok(mut consumers) => {
-            let failed = run_until_stopped(&mut consumers, relays.as_ref(), &stop).await;
+            let failed = run_until_stopped(&mut consumers, relays.as_mut(), &stop).await;
             (consumers, failed)
         }
         Err(failure) => (Vec::new(), Err(failure)),
@@ -198,7 +198,7 @@ fn transactional<D: Dialect>(work: Arc<Work>, bound: Bound<D>, handler: TxHandle
 /// Waits for the stop, or for a consumer that cannot go on.
 async fn run_until_stopped(
     consumers: &mut [Consumer],
-    relays: Option<&Relays>,
+    relays: Option<&mut Relays>,
     stop: &CancellationToken,
 ) -> Result<(), KafkaFailure> {
     let consumers = async {

@@ -2,17 +2,14 @@
 
 use super::data::DoesNotParse;
 use super::{Delivery, Rejection};
-use crate::event::Event;
-
-/// The header in which a record says what type of event it is.
-const TYPE_HEADER: &str = "type";
+use crate::event::{Event, TYPE_HEADER};
 
 impl Delivery<'_> {
     /// The payload as an event; `None` is a tombstone.
     ///
     /// A record whose header `type` names another type than [`E::TYPE`](Event::TYPE) is not read as this one, however
-    /// well its payload would fit; one without the header, or with an empty one, is. A tombstone has no payload that could be of another
-    /// type, so its header is not looked at.
+    /// well its payload would fit; one without the header, or with an empty one, is. A tombstone has no payload that could
+    /// be of another type, so its header is not looked at.
     ///
     /// # Errors
     /// [Poison](Rejection::poison), where the record is another type of event or its payload does not parse.

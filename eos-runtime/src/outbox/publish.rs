@@ -5,17 +5,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::error::{BoxError, TxError};
-use crate::event::{Event, EventValue};
+use crate::event::{Event, EventValue, TYPE_HEADER};
 use crate::record::Headers;
 use crate::settings;
-use crate::store::{Entry, Tx, TxDatabase, write_headers};
+use crate::store::{Entry, TRACE_HEADER, Tx, TxDatabase, write_headers};
 
-/// The record's header that names the event's type; the table has a column for it.
-const TYPE_HEADER: &str = "type";
 /// The record's header with the version of the event's schema, where it has one.
 const VERSION_HEADER: &str = "schema-version";
-/// The header in which a trace travels.
-const TRACE_HEADER: &str = "traceparent";
 
 #[expect(
     clippy::unused_async,

@@ -149,7 +149,7 @@ impl<D: Dialect> Open<D> {
     /// What was published, proof of life and COMMIT.
     pub(crate) async fn commit(mut self) -> Result<Idle<D>, (CommitFailed, Rest<D>)> {
         let limit = self.idle.options.limit();
-        let published = match within(limit, self.idle.write_outbox()).await {
+        let published = match self.idle.write_outbox().await {
             Ok(published) => published,
             Err(error) => return Err(self.idle.failed(error).await),
         };
@@ -167,7 +167,7 @@ impl<D: Dialect> Open<D> {
     /// Proof of life, COMMIT, BEGIN and the next claim, in one message where the database can.
     pub(crate) async fn commit_and_begin(self, claim: Claim<'_>) -> Result<Claimed<D>, ChainFailed<D>> {
         let Open { mut idle, after, proof } = self;
-        let published = match within(idle.options.limit(), idle.write_outbox()).await {
+        let published = match idle.write_outbox().await {
             Ok(published) => published,
             Err(error) => {
                 let (failed, rest) = idle.failed(error).await;
@@ -214,7 +214,14 @@ impl<D: Dialect> Idle<D> {
         if let Some(refused) = self.tx.pending.refusal() {
             return Err(EndError::RolledBack(sqlx::Error::Encode(refused.into())));
         }
-        self.tx.write_outbox(&self.store.schema).await.map_err(EndError::RolledBack)
+        if self.tx.pending.is_empty() {
+            return Ok(false);
+        }
+        let writing = async {
+            self.tx.write_outbox(&self.store.schema).await.map_err(EndError::RolledBack)?;
+            Ok(true)
+        };
+        within(self.options.limit(), writing).await
     }
 
     /// Whoever publishes is woken.

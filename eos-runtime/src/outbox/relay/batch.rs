@@ -11,6 +11,7 @@ use std::hash::BuildHasher;
 use bytes::Bytes;
 
 use super::reader::weight;
+use crate::event::TYPE_HEADER;
 use crate::kafka::{Outgoing, Topic, Topics};
 use crate::store::{Refusal, Sent, Waiting, read_headers};
 
@@ -18,8 +19,7 @@ use crate::store::{Refusal, Sent, Waiting, read_headers};
 const ENTRIES: usize = 5_000;
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// The headers that eos writes.
-const TYPE: &str = "type";
+/// The header that duplicates share.
 const MESSAGE_ID: &str = "message-id";
 
 /// Entries that are sent together.
@@ -57,7 +57,7 @@ pub(super) enum Next {
 /// Takes the next batch from the queue; `one` takes a single entry.
 ///
 /// # Errors
-/// The brokers do not tell what they know of a topic; the queue is as it was.
+/// The brokers do not tell what they know of a topic. What was taken is lost to the queue; the lane begins again and reads it.
 pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bool) -> Result<Next, String> {
     let mut batch = Batch::default();
     let mut bytes = 0;
@@ -142,8 +142,8 @@ impl Ready {
         let has = |headers: &[(Cow<'static, str>, Option<Bytes>)], name: &str| {
             headers.iter().any(|(known, _)| known == name)
         };
-        if !waiting.type_name.is_empty() && !has(&headers, TYPE) {
-            headers.push((Cow::Borrowed(TYPE), Some(waiting.type_name.clone().into())));
+        if !waiting.type_name.is_empty() && !has(&headers, TYPE_HEADER) {
+            headers.push((Cow::Borrowed(TYPE_HEADER), Some(waiting.type_name.clone().into())));
         }
         if !has(&headers, MESSAGE_ID) {
             headers.push((Cow::Borrowed(MESSAGE_ID), Some(waiting.id.clone().into())));

@@ -11,7 +11,7 @@ use super::run;
 use crate::store::Store;
 use crate::store::outbox::{
     Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    are_these, hex, listed, relay_dialect,
+    are_these, hex, listed, relay_dialect, without_arrays,
 };
 
 const WORDS: Words = Words {
@@ -27,6 +27,7 @@ const WORDS: Words = Words {
 };
 
 relay_dialect!(MySql, WORDS);
+without_arrays!(MySql);
 
 fn for_relay(store: &Store<MySql>) -> Store<MySql> {
     let options = (*store.pool.connect_options()).clone();
@@ -52,22 +53,4 @@ async fn begin_sharing(store: &Store<MySql>, connection: &mut MySqlConnection) -
 
 async fn write(store: &Store<MySql>, sql: String) -> sqlx::Result<u64> {
     Ok(sqlx::raw_sql(AssertSqlSafe(sql)).execute(&store.pool).await?.rows_affected())
-}
-
-async fn with_seqs(store: &Store<MySql>, how: String, and: &str, seqs: &[i64]) -> sqlx::Result<u64> {
-    if seqs.is_empty() {
-        return Ok(0);
-    }
-    write(store, format!("{how} where seq in {}{and}", listed(seqs))).await
-}
-
-fn announcements(_store: &Store<MySql>) -> impl Stream<Item = ()> + Send + 'static {
-    futures_util::stream::pending()
-}
-
-async fn with_entries(store: &Store<MySql>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
-    if entries.is_empty() {
-        return Ok(0);
-    }
-    write(store, format!("{how} where {}", are_these(entries))).await
 }

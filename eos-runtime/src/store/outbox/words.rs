@@ -10,8 +10,9 @@ use sqlx::pool::PoolConnection;
 
 use super::relay::{Change, Slot};
 
-/// The words in which databases differ. A free function of these names stands beside each use of the macro:
-/// `write` (one statement that stands alone), `begin_sharing` and `with_seqs`.
+/// The words in which databases differ. Free functions of these names stand beside each use of [`relay_dialect!`]:
+/// `for_relay`, `begin_sharing`, `write` (one statement that stands alone), and `with_seqs`, `with_entries` and
+/// `announcements`, which [`without_arrays!`] is for where a list has to be written out and nobody can be woken.
 pub(crate) struct Words {
     /// Milliseconds since 1970.
     pub(crate) now_ms: &'static str,
@@ -389,3 +390,34 @@ macro_rules! relay_dialect {
     };
 }
 pub(crate) use relay_dialect;
+
+/// What databases without arrays and without announcements do, in the same words.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+macro_rules! without_arrays {
+    ($database:ty) => {
+        async fn with_seqs(
+            store: &Store<$database>,
+            how: String,
+            and: &str,
+            seqs: &[i64],
+        ) -> sqlx::Result<u64> {
+            if seqs.is_empty() {
+                return Ok(0);
+            }
+            write(store, format!("{how} where seq in {}{and}", listed(seqs))).await
+        }
+
+        async fn with_entries(store: &Store<$database>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
+            if entries.is_empty() {
+                return Ok(0);
+            }
+            write(store, format!("{how} where {}", are_these(entries))).await
+        }
+
+        fn announcements(_store: &Store<$database>) -> impl Stream<Item = ()> + Send + 'static {
+            futures_util::stream::pending()
+        }
+    };
+}
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) use without_arrays;

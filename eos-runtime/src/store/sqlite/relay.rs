@@ -10,7 +10,7 @@ use super::lock::{self, Turn};
 use crate::store::Store;
 use crate::store::outbox::{
     Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    are_these, hex, listed, relay_dialect,
+    are_these, hex, listed, relay_dialect, without_arrays,
 };
 
 const NOW_MS: &str = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
@@ -28,6 +28,7 @@ const WORDS: Words = Words {
 };
 
 relay_dialect!(Sqlite, WORDS);
+without_arrays!(Sqlite);
 
 fn for_relay(store: &Store<Sqlite>) -> Store<Sqlite> {
     let options = (*store.pool.connect_options()).clone();
@@ -51,22 +52,4 @@ async fn write(store: &Store<Sqlite>, sql: String) -> sqlx::Result<u64> {
     let (changed, _turn) = lock::begin(store, &mut connection, PATIENCE, Some(PATIENCE), &sql).await?;
     connection.finished();
     Ok(changed.get(1).copied().unwrap_or_default())
-}
-
-async fn with_seqs(store: &Store<Sqlite>, how: String, and: &str, seqs: &[i64]) -> sqlx::Result<u64> {
-    if seqs.is_empty() {
-        return Ok(0);
-    }
-    write(store, format!("{how} where seq in {}{and}", listed(seqs))).await
-}
-
-fn announcements(_store: &Store<Sqlite>) -> impl Stream<Item = ()> + Send + 'static {
-    futures_util::stream::pending()
-}
-
-async fn with_entries(store: &Store<Sqlite>, how: String, entries: &[Sent]) -> sqlx::Result<u64> {
-    if entries.is_empty() {
-        return Ok(0);
-    }
-    write(store, format!("{how} where {}", are_these(entries))).await
 }

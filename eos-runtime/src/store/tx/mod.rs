@@ -22,7 +22,7 @@ use super::outbox::{Home, OutboxDialect};
 use crate::error::TxError;
 use crate::listener::spec::Isolation;
 
-pub(crate) use pending::{Origin, Pending};
+pub(crate) use pending::{Origin, Pending, TRACE_HEADER};
 pub use savepoint::Savepoint;
 
 /// A PostgreSQL transaction.
@@ -216,14 +216,10 @@ impl<DB: TxDatabase> Tx<DB> {
         Ok(())
     }
 
-    /// Writes what was published in it, if anything was; says whether there was. The caller commits next.
-    pub(crate) async fn write_outbox(&mut self, schema: &str) -> sqlx::Result<bool> {
+    /// Writes what was published in it. The caller commits next.
+    pub(crate) async fn write_outbox(&mut self, schema: &str) -> sqlx::Result<()> {
         let entries = self.pending.take();
-        if entries.is_empty() {
-            return Ok(false);
-        }
-        DB::write_entries(self, schema, &entries).await?;
-        Ok(true)
+        DB::write_entries(self, schema, &entries).await
     }
 
     /// Publishes in this outbox, whatever the settings say of the pool.

@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::store::outbox::{Entry, OutboxDialect};
 
 /// The header in which a trace travels. Source: <https://www.w3.org/TR/trace-context/>.
-const TRACE_HEADER: &str = "traceparent";
+pub(crate) const TRACE_HEADER: &str = "traceparent";
 
 /// What is to leave when the transaction commits.
 #[derive(Debug, Default)]
