@@ -1,9 +1,0 @@
-//! Every mistake has one error, at the words that caused it, with the fix in it: `ui/<mistake>.rs` and its `.stderr`.
-//!
-//! After a change of a sentence: `TRYBUILD=overwrite cargo test -p eos-tests --test ui`, and read the difference.
-//! What is odd but legal is in `ui/pass`, and compiled by `registration.rs`.
-
-#[test]
-fn every_mistake_is_told_where_it_was_made() {
-    trybuild::TestCases::new().compile_fail("ui/*.rs");
-}
