@@ -4,13 +4,16 @@
 //! still holds the partition, and a place to say how far it has committed. The source side (Kafka's poll thread)
 //! owns the other ends; dropping the lease gives the partition back, revocation cancels the lease's token.
 
+mod revocation;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+
+pub(crate) use revocation::Revocation;
 
 use crate::record::Record;
 
@@ -22,7 +25,7 @@ pub(crate) struct Lease {
     /// Which assignment this is; a request that carries an older number does nothing.
     pub(crate) assignment: u64,
     /// Cancelled when the partition is revoked or the process stops: finish the attempt in flight, begin no other.
-    pub(crate) revoked: CancellationToken,
+    pub(crate) revoked: Revocation,
     intake: mpsc::UnboundedReceiver<Chunk>,
     shared: Arc<Shared>,
     requests: Arc<dyn Requests>,
@@ -117,7 +120,7 @@ pub(crate) struct LeaseId {
 pub(crate) struct LeaseSource {
     intake: mpsc::UnboundedSender<Chunk>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) revoked: CancellationToken,
+    pub(crate) revoked: Revocation,
 }
 
 impl LeaseSource {
@@ -146,7 +149,7 @@ impl Lease {
     ) -> (Lease, LeaseSource) {
         let (sender, intake) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { committed: AtomicI64::new(-1), ..Shared::default() });
-        let revoked = CancellationToken::new();
+        let revoked = Revocation::default();
         let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked: revoked.clone() };
         (Lease { topic, partition, assignment, revoked, intake, shared, requests }, source)
     }
