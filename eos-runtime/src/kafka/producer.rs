@@ -10,7 +10,8 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::ClientContext;
@@ -241,6 +242,7 @@ impl Producer {
     /// [`TransactionError::Abort`], or [`TransactionError::Lost`] where nobody knows.
     pub(crate) async fn commit_transaction(&self) -> Result<(), TransactionError> {
         self.blocking(|producer| {
+            until_none_in_flight(producer);
             loop {
                 match producer.commit_transaction(Timeout::Never) {
                     Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
@@ -286,6 +288,16 @@ impl Producer {
             Ok(outcome) => outcome.map_err(|error| TransactionError::of(&error)),
             Err(panic) => Err(TransactionError::Lost(panic.to_string())),
         }
+    }
+}
+
+/// Waits until librdkafka counts none in flight. A batch is done when the last report was told, but its record is counted
+/// until the report is freed, which the thread that told it does a moment later. Other reports that nobody has taken
+/// yet count as well, so that it waits no longer than what is to be saved.
+fn until_none_in_flight(producer: &ThreadedProducer<Reports>) {
+    let patience = Instant::now() + Duration::from_millis(100);
+    while producer.in_flight_count() > 0 && Instant::now() < patience {
+        thread::sleep(Duration::from_micros(50));
     }
 }
 
