@@ -241,6 +241,14 @@ impl Database {
         }
     }
 
+    /// The pool, where it is MariaDB's.
+    pub fn mariadb(&self) -> &MySqlPool {
+        match &self.pool {
+            Pool::MySql(pool) => pool,
+            Pool::Postgres(_) | Pool::Sqlite(_) => panic!("this test is about MariaDB"),
+        }
+    }
+
     fn quoted(&self, name: &str) -> String {
         match &self.pool {
             Pool::MySql(_) => format!("`{name}`"),
