@@ -171,6 +171,14 @@ impl Database {
         }
     }
 
+    /// User and password at its server, as whoever gave the URL has said.
+    pub fn login(&self) -> (String, String) {
+        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        let login = rest.split_once('@').map_or("", |(login, _)| login);
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        (user.to_owned(), password.to_owned())
+    }
+
     /// Runs a statement.
     pub async fn execute(&self, sql: &str) {
         self.try_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use eos_runtime::Headers;
 
-use crate::database::{Kind, on_database};
+use crate::database::{Database, Kind, on_database};
 use crate::kafka::Seen;
 use crate::scene::Scene;
 use crate::service::Launch;
@@ -19,6 +19,38 @@ pub enum Delivery {
     AtLeastOnce,
     /// Once, for readers that wait for commits.
     ExactlyOnce,
+}
+
+/// An event as bytes.
+#[derive(Debug, Clone)]
+pub struct Raw<'a> {
+    /// Where it goes.
+    pub topic: &'a str,
+    /// Its key.
+    pub key: Option<&'a str>,
+    /// Its payload; none is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl<'a> Raw<'a> {
+    /// Without headers.
+    pub fn new(topic: &'a str, key: Option<&'a str>, payload: Option<&[u8]>) -> Self {
+        Raw { topic, key, payload: payload.map(<[u8]>::to_vec), headers: Headers::default() }
+    }
+}
+
+/// One transaction that publishes these, made after the tables where they are not there yet.
+pub async fn publish(database: &Database, events: &[Raw<'_>]) {
+    on_database!(database, pool => {
+        eos_runtime::migrate(pool).await.expect("the tables are made");
+        let mut tx = eos_runtime::begin(pool).await.expect("it begins");
+        for Raw { topic, key, payload, headers } in events.iter().cloned() {
+            tx.publish_to(topic, key, payload, headers).await.expect("published");
+        }
+        tx.commit().await.expect("committed");
+    });
 }
 
 /// A scene whose program is a relay.

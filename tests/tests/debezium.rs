@@ -4,68 +4,79 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eos_runtime::Headers;
-use eos_tests::{Connect, Kind, Order, PATIENCE, Scene, Seen, What, eventually};
+use eos_tests::{Connect, Kind, Order, PATIENCE, Raw, Scene, Seen, What, eventually, publish, servers};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 const ORDERS: usize = 40;
 
-/// The configuration of the documentation, for this scene; its slot and its heartbeats have names of their own.
+/// The configuration of the documentation, for this scene; what is the server's or Connect's has names of its own.
 fn configuration(scene: &Scene) -> serde_json::Value {
-    let (template, options) = match scene.kind() {
+    let (template, own) = match scene.kind() {
         Kind::Postgres => {
-            let options = scene.database.postgres().connect_options();
-            let place =
-                (options.get_host().to_owned(), options.get_port(), options.get_username().to_owned());
-            (include_str!("../../scripts/debezium/postgres.json"), place)
+            (include_str!("../../scripts/debezium/postgres.json"), vec!["slot.name", "topic.prefix"])
         }
-        Kind::MariaDb | Kind::Sqlite => panic!("this test is about PostgreSQL"),
+        Kind::MariaDb => {
+            let own = vec!["topic.prefix", "schema.history.internal.kafka.topic"];
+            (include_str!("../../scripts/debezium/mariadb.json"), own)
+        }
+        Kind::Sqlite => panic!("Debezium does not read SQLite"),
     };
-    let (host, port, user) = options;
+    let (server, login) = (scene.database.server(), scene.database.login());
+    let (host, port) = server.rsplit_once(':').expect("host:port");
     let filled = template
-        .replace("${database.hostname}", &host)
-        .replace("${database.port}", &port.to_string())
-        .replace("${database.user}", &user)
-        .replace("${database.password}", "none")
-        .replace("${database.dbname}", scene.database.name());
+        .replace("${database.hostname}", host)
+        .replace("${database.port}", port)
+        .replace("${database.user}", &login.0)
+        .replace("${database.password}", &login.1)
+        .replace("${database.dbname}", scene.database.name())
+        .replace("${database.server.id}", &(1_000 + std::process::id() % 1_000_000).to_string())
+        .replace("${bootstrap.servers}", &servers().kafka);
     let mut configuration: serde_json::Value = serde_json::from_str(&filled).expect("JSON");
-    for name in ["slot.name", "topic.prefix"] {
+    for name in own {
         configuration[name] = scene.group.clone().into();
     }
     configuration
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once_on_postgres() {
+    let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
+    sends_what_the_relay_sends(&scene, include_str!("../../scripts/debezium/postgres.sql")).await;
+    scene.database.execute(&format!("select pg_drop_replication_slot('{}')", scene.group)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once_on_mariadb() {
+    let scene = Scene::new(Kind::MariaDb, 2, SINKS).await;
+    sends_what_the_relay_sends(&scene, include_str!("../../scripts/debezium/mariadb.sql")).await;
+    scene.kafka.delete_topic(&scene.group).await; // the schema history's
+}
+
 /// The connector and the relay of a running service publish the same rows into the same topics: each comes twice, alike to
 /// the byte, and the service's listener applies it once.
-#[tokio::test(flavor = "multi_thread")]
-async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once() {
-    let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
-    let pool = scene.database.postgres();
-    eos_runtime::migrate(pool).await.expect("the tables are made");
+async fn sends_what_the_relay_sends(scene: &Scene, preparation: &str) {
     let raw = format!("{}.raw", scene.topic);
     let heartbeats = format!("__debezium-heartbeat.{}", scene.group);
     scene.kafka.create_topic(&raw, 2, &[]).await;
     scene.kafka.create_topic(&heartbeats, 1, &[]).await;
     // Written before the connector is there: its snapshot sends them.
-    let mut tx = eos_runtime::begin(pool).await.expect("it begins");
     let tenant: Headers = [("type", "Avro"), ("tenant", "acme")].into_iter().collect();
-    tx.publish_to(&raw, "k1", vec![0u8, 1, 0xff], tenant).await.expect("bytes");
-    tx.publish_to(&raw, "größe", r#"{"b": 1,  "a": [2]}"#, Headers::default()).await.expect("text");
-    tx.commit().await.expect("committed");
-    scene.database.execute(include_str!("../../scripts/debezium/postgres.sql")).await;
+    let avro = Raw { headers: tenant, ..Raw::new(&raw, Some("k1"), Some(&[0, 1, 0xff])) };
+    let text = Raw::new(&raw, Some("größe"), Some(br#"{"b": 1,  "a": [2]}"#));
+    publish(&scene.database, &[avro, text]).await;
+    scene.database.execute(preparation).await;
 
     let connect = Connect::new();
-    connect.create(&scene.group, &configuration(&scene)).await;
+    connect.create(&scene.group, &configuration(scene)).await;
     connect.runs(&scene.group).await;
     let mut orders = Vec::new();
     for _ in 0..ORDERS {
         let order = Order::new(What::Insert);
-        let payload = serde_json::to_string(&order).expect("JSON");
-        let mut tx = eos_runtime::begin(pool).await.expect("it begins");
-        tx.publish_to(&scene.topic, order.order_id, payload, Headers::default()).await.expect("published");
-        tx.publish_to(&raw, "k1", None::<&str>, Headers::default()).await.expect("a tombstone");
-        tx.publish_to(&raw, None::<&str>, "", Headers::default()).await.expect("no key");
-        tx.commit().await.expect("committed");
-        orders.push(order.order_id.to_string());
+        let (id, payload) = (order.order_id.to_string(), serde_json::to_vec(&order).expect("JSON"));
+        let placed = Raw::new(&scene.topic, Some(&id), Some(&payload));
+        let (tombstone, keyless) = (Raw::new(&raw, Some("k1"), None), Raw::new(&raw, None, Some(b"")));
+        publish(&scene.database, &[placed, tombstone, keyless]).await;
+        orders.push(id);
     }
     let all_there = async |each: usize| {
         eventually("each event is there", PATIENCE * 2, async || {
@@ -114,7 +125,6 @@ async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once() {
     assert_eq!(scene.database.applied().await.expect("counted").len(), ORDERS, "no effect twice");
     service.stop().await;
     connect.delete(&scene.group).await;
-    scene.database.execute(&format!("select pg_drop_replication_slot('{}')", scene.group)).await;
     for topic in [&raw, &heartbeats] {
         scene.kafka.delete_topic(topic).await;
     }
