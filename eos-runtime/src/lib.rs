@@ -11,6 +11,7 @@ mod extract;
 mod fault;
 mod kafka;
 mod listener;
+pub mod metrics;
 pub mod outbox;
 mod record;
 mod settings;

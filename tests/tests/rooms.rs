@@ -5,25 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 14] = [
+const DOORS: [(&str, &[&str]); 15] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
     ("fault", &[]),
     ("trace", &[]),
+    ("metrics", &[]),
     ("event", &["record", "error"]),
     ("extract", &["event", "record", "error"]),
     ("listener", &["extract", "error"]),
     ("source", &["record", "error"]),
     ("store", &["listener", "settings", "record", "error", "trace"]),
     ("kafka", &["source", "settings", "record", "error"]),
-    ("consumer", &["source", "store", "listener", "extract", "settings", "record", "error", "fault"]),
-    ("outbox", &["store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
+    (
+        "consumer",
+        &["metrics", "source", "store", "listener", "extract", "settings", "record", "error", "fault"],
+    ),
+    ("outbox", &["metrics", "store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
     (
         "app",
         &[
-            "consumer", "outbox", "kafka", "embedded", "source", "store", "listener", "extract", "settings",
-            "record", "error", "testing",
+            "consumer", "outbox", "kafka", "embedded", "metrics", "source", "store", "listener", "extract",
+            "settings", "record", "error", "testing",
         ],
     ),
 ];

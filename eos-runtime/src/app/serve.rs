@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all, try_join_all};
@@ -13,12 +12,13 @@ use tokio_util::task::TaskTracker;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
-use crate::consumer::{Bound, Counts, RetryPolicy, Work, run_plain, run_transactional};
+use crate::consumer::{Bound, RetryPolicy, Work, run_plain, run_transactional};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
 use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, Dedupe, Isolation, TxHandler};
+use crate::metrics::ListenerCounts;
 use crate::settings::Bootstrap;
 use crate::source::Lease;
 use crate::store::{Dialect, StoreOptions, Tx};
@@ -138,7 +138,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             start: settings.kafka.start,
             on_gap: settings.kafka.on_retention_gap,
             cluster: cluster.cloned(),
-            counts: Counts::default(),
+            counts: ListenerCounts::of(listener.id),
         })
     };
     plan.listeners.iter().map(work).collect()
@@ -238,10 +238,10 @@ fn say_counts(work: &Work) {
     let counts = &work.counts;
     tracing::info!(
         listener = %work.id,
-        applied = counts.applied.load(Ordering::Relaxed),
-        duplicates = counts.duplicates.load(Ordering::Relaxed),
-        failed_attempts = counts.failed.load(Ordering::Relaxed),
-        without_message_id = counts.without_id.load(Ordering::Relaxed),
+        applied = counts.applied.sum(),
+        duplicates = counts.duplicates.sum(),
+        failed_attempts = counts.failed.sum(),
+        without_message_id = counts.without_id.sum(),
         "what this process did"
     );
 }

@@ -33,4 +33,4 @@ pub(crate) use retry::RetryPolicy;
 pub(crate) use seats::Seats;
 pub(crate) use transactional::{Bound, run as run_transactional};
 pub(crate) use vigil::Vigil;
-pub(crate) use work::{Counts, Work};
+pub(crate) use work::Work;

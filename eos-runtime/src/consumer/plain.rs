@@ -7,7 +7,7 @@ use super::invoke::invoke;
 use super::owner::{Halt, Trouble};
 use super::queue::Queue;
 use super::stopped::stopped;
-use super::work::{Counts, Work};
+use super::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;
 use crate::record::Record;
@@ -121,7 +121,7 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
             return Some((halt, Some(record.offset())));
         }
         queue.lease.committed(record.offset() + 1);
-        Counts::add(&work.counts.applied);
+        work.counts.applied.one();
     }
 }
 
@@ -131,7 +131,7 @@ async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Reco
     loop {
         let delivery = work.delivery(record, attempt);
         let Err(failure) = invoke(handler(&delivery), work.deadline).await else { return Ok(()) };
-        Counts::add(&work.counts.failed);
+        work.counts.failed.one();
         if failure.next_plain(&work.classify) == Next::Stop {
             return Err(Halt::Stop(BoxError::from(failure)));
         }

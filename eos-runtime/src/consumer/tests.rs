@@ -8,11 +8,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
 use tokio::sync::oneshot;
 
-use super::{Bound, Classify, Counts, RetryPolicy, Seats, Vigil, Work, run_transactional};
+use super::{Bound, Classify, RetryPolicy, Seats, Vigil, Work, run_transactional};
 use crate::PgTx;
 use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
 use crate::listener::spec::{Dedupe, HandlerFuture, Isolation};
+use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
 use crate::source::{CommittedInKafka, Lease, LeaseId, LeaseSource, Requests, SourceError, Watermarks};
@@ -102,7 +103,7 @@ impl World {
             start: Start::Earliest,
             on_gap: RetentionGap::Stop,
             cluster: None,
-            counts: Counts::default(),
+            counts: ListenerCounts::default(),
         };
         World { pool, database, bound, work: Arc::new(work) }
     }

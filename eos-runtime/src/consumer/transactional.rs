@@ -19,7 +19,7 @@ use super::seats::{Seat, Seats};
 use super::standing::second_look;
 use super::stopped::stopped;
 use super::vigil::{Vigil, Watch};
-use super::work::{Counts, Work};
+use super::work::Work;
 use crate::error::BoxError;
 use crate::fault;
 use crate::listener::spec::{Dedupe, TxHandler};
@@ -329,10 +329,10 @@ impl<D: Dialect> Worker<'_, D> {
         self.at_once = 0;
         self.moved_on = true;
         self.queue.lease.committed(record.offset() + 1);
-        Counts::add(match handled {
-            Handled::Ran => &self.work.counts.applied,
-            Handled::Duplicate => &self.work.counts.duplicates,
-        });
+        match handled {
+            Handled::Ran => self.work.counts.applied.one(),
+            Handled::Duplicate => self.work.counts.duplicates.one(),
+        }
     }
 
     async fn not_committed(
@@ -387,7 +387,7 @@ impl<D: Dialect> Worker<'_, D> {
     }
 
     async fn failed(&mut self, failure: Failure, rest: Rest<D>, record: Record, attempt: u32) -> Step<D> {
-        Counts::add(&self.work.counts.failed);
+        self.work.counts.failed.one();
         let mut next = failure.next::<D>(&self.work.classify);
         if next == Next::AtOnce {
             self.at_once += 1;
@@ -424,7 +424,7 @@ impl<D: Dialect> Worker<'_, D> {
         }
         let id = self.work.delivery(record, 1).message_id().and_then(InboxId::new);
         if id.is_none() {
-            Counts::add(&self.work.counts.without_id);
+            self.work.counts.without_id.one();
         }
         id
     }

@@ -1,13 +1,13 @@
 //! What the workers of one listener share: its settings, resolved, and what they count.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::failure::Classify;
 use super::retry::RetryPolicy;
 use crate::extract::{Delivery, States};
 use crate::listener::spec::{Dedupe, Isolation};
+use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
 use crate::store::StoreOptions;
@@ -31,20 +31,7 @@ pub(crate) struct Work {
     pub(crate) on_gap: RetentionGap,
     /// The Kafka cluster that we are connected to, where it says so.
     pub(crate) cluster: Option<Arc<str>>,
-    pub(crate) counts: Counts,
-}
-
-/// What a listener's workers have done since the process started.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Records whose handler ran and whose effects are committed.
-    pub(crate) applied: AtomicU64,
-    /// Records whose message id had been processed before.
-    pub(crate) duplicates: AtomicU64,
-    /// Attempts that failed.
-    pub(crate) failed: AtomicU64,
-    /// Records without a message id, deduped by position alone.
-    pub(crate) without_id: AtomicU64,
+    pub(crate) counts: ListenerCounts,
 }
 
 impl Work {
@@ -54,12 +41,5 @@ impl Work {
 
     pub(crate) fn delivery<'a>(&'a self, record: &'a Record, attempt: u32) -> Delivery<'a> {
         Delivery { record, attempt, states: &self.states, id_headers: &self.id_headers }
-    }
-}
-
-impl Counts {
-    /// Adds one.
-    pub(crate) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -22,6 +21,7 @@ use super::reader::Reader;
 use super::sender::{Sender, Unsent};
 use crate::fault;
 use crate::kafka::{ClientOptions, Fate, NotSent, Topics};
+use crate::metrics::RelayCounts;
 use crate::settings::Delivery;
 use crate::store::{Afterwards, Refusal, RelayDialect, Sent, Slot, Store, Waiting};
 
@@ -38,14 +38,7 @@ pub(super) struct Setting {
     pub(super) topics: Topics,
     pub(super) options: RelayOptions,
     pub(super) database_id: String,
-    pub(super) counts: Counts,
-}
-
-/// What a relay has done since it started.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) published: AtomicU64,
-    pub(super) refused: AtomicU64,
+    pub(super) counts: RelayCounts,
 }
 
 /// A lane that is worked on.
@@ -242,7 +235,7 @@ impl<D: RelayDialect> Work<'_, D> {
 
     /// These are in Kafka.
     fn published(&mut self, sent: Vec<Sent>) {
-        self.lane.setting.counts.published.fetch_add(sent.len() as u64, Ordering::Relaxed);
+        self.lane.setting.counts.published.add(sent.len() as u64);
         self.delete(sent);
     }
 
@@ -299,7 +292,7 @@ impl<D: RelayDialect> Work<'_, D> {
             "an entry of the outbox was refused; later ones of its key wait (see `[outbox] on_undeliverable`); mend what \
              is wrong, then `eos_runtime::outbox::retry` or `discard` it"
         );
-        self.lane.setting.counts.refused.fetch_add(1, Ordering::Relaxed);
+        self.lane.setting.counts.refused(&waiting.topic);
         D::refuse(&self.lane.store, waiting.seq, refusal, why)
             .await
             .map_err(|error| Trouble(error.to_string()))?;

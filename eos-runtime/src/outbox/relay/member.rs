@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -17,9 +16,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::lane::{Counts, Lane, Setting, Trouble};
+use super::lane::{Lane, Setting, Trouble};
 use super::{RelayOptions, shares};
 use crate::kafka::{ClientOptions, KafkaFailure, Topic, Topics};
+use crate::metrics::RelayCounts;
 use crate::store::{Change, Lanes, RelayDialect, SLOTS, Serving, Slot, Store};
 
 /// How often an idle relay looks whether anything waits.
@@ -53,7 +53,7 @@ pub(crate) async fn run<D: RelayDialect>(
         store.pool.close().await;
         return Ok(());
     };
-    let setting = Setting { client, topics, options, database_id, counts: Counts::default() };
+    let setting = Setting { client, topics, options, database_id, counts: RelayCounts::new() };
     let mut member = Member {
         me: uuid::Uuid::new_v4().simple().to_string(),
         lease: watch::Sender::new(Instant::now()),
@@ -350,8 +350,8 @@ impl<D: RelayDialect> Member<D> {
         self.serving.0.announce(&self.store.pool);
         let counts = &self.setting.counts;
         tracing::info!(
-            published = counts.published.load(Ordering::Relaxed),
-            refused = counts.refused.load(Ordering::Relaxed),
+            published = counts.published.sum(),
+            refused = counts.refused_so_far(),
             "what this relay did"
         );
         // An announcement may still be on its way.
