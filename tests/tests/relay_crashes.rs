@@ -177,10 +177,13 @@ async fn a_broker_that_is_down_for_a_while_loses_nothing_and_marks_nothing() {
         let scene = Scene::on(Kind::Postgres, &servers().postgres, &broker.address(), RELAY).await;
         scene.kafka.create_topic(&scene.topic, 2, &[]).await;
         let events = Events::of(scene).await;
-        let mut relay = events.relay(delivery).start();
+        // Sends give up within the outage, so that a relay has to say what it makes of that.
+        let timeout = "EOS__OUTBOX__PROPERTIES__TRANSACTION_TIMEOUT_MS";
+        let mut relay = events.relay(delivery).env(timeout, "1000").start();
         write(&events, 10).await;
         events.all_published().await;
         broker.kill();
+        events.commit(&["alone"]).await;
         write(&events, 40).await;
         stays("nothing is marked meanwhile", Duration::from_secs(4), async || {
             let marked = "select count(*) from eos_outbox where failed_at is not null or attempts > 0";
@@ -199,6 +202,27 @@ async fn a_broker_that_is_down_for_a_while_loses_nothing_and_marks_nothing() {
         }
         relay.stop().await;
     }
+}
+
+/// A marker names the batch of its own transaction alone. If an owner died with the batch before it committed and not
+/// deleted, nobody would know any more that it was published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_not_committed_before_the_last_one_is_deleted() {
+    let events = Events::new(Kind::Postgres, 1, RELAY).await;
+    events.commit(&["a"]).await;
+    let mut holder = events.scene.database.postgres().begin().await.expect("it begins");
+    sqlx::raw_sql("select from eos_outbox for update").execute(&mut *holder).await.expect("it is locked");
+    let mut relay = events.relay(Delivery::ExactlyOnce).start();
+    let published = async |count: usize| match events.scene.kafka.read(&events.scene.topic).await.len() {
+        there if there == count => Ok(()),
+        there => Err(format!("{there} are there")),
+    };
+    eventually("the first is published", PATIENCE, async || published(1).await).await;
+    events.commit(&["b"]).await;
+    stays("the second is not", Duration::from_secs(2), async || published(1).await).await;
+    holder.rollback().await.expect("it is let go");
+    events.nothing_is_there_twice(&events.all_published().await);
+    relay.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,3 +151,18 @@ async fn headers_that_are_no_headers_are_refused_alone() {
     })
     .await;
 }
+
+/// One that librdkafka does not know would be refused at each try, and nothing would ever be published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_that_is_wrong_ends_the_relay_with_its_name() {
+    for (variable, value, said) in [
+        ("EOS__OUTBOX__PROPERTIES__LINGER_MSS", "5", "`outbox.properties.linger.mss`"),
+        ("EOS__OUTBOX__PROPERTIES__LINGER_MS", "soon", "`outbox.properties.linger.ms`"),
+        ("EOS__KAFKA__PROPERTIES__SOCKET_TIMEOUT_MSS", "5", "`kafka.properties.socket.timeout.mss`"),
+    ] {
+        let events = Events::new(Kind::Postgres, 1, RELAY).await;
+        let mut relay = events.relay(Delivery::AtLeastOnce).env(variable, value).start();
+        assert_eq!(relay.exit(PATIENCE).await.code(), Some(1));
+        assert!(relay.log().contains(said), "{}", relay.log());
+    }
+}

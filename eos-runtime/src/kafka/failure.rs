@@ -3,13 +3,15 @@
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use crate::settings::Properties;
+
 /// Why a client could not be made, or stopped for good.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum KafkaFailure {
     /// librdkafka does not accept a property.
-    #[error("the setting `kafka.properties.{property}` is not accepted: {reason}")]
-    Property { property: String, reason: String },
+    #[error("the setting `{section}.{property}` is not accepted: {reason}")]
+    Property { section: &'static str, property: String, reason: String },
     /// librdkafka could not make a client of the settings as a whole.
     #[error("no Kafka client can be made from `[kafka]`: {reason}")]
     Client { reason: String },
@@ -110,12 +112,24 @@ impl Fault {
     }
 }
 
+impl KafkaFailure {
+    /// The same of a client that has properties of its own from `section`.
+    pub(super) fn with_own(self, section: &'static str, own: &Properties) -> Self {
+        match self {
+            KafkaFailure::Property { property, reason, .. } if own.get(&property).is_some() => {
+                KafkaFailure::Property { section, property, reason }
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<KafkaError> for KafkaFailure {
     fn from(error: KafkaError) -> Self {
         if let KafkaError::ClientConfig(_, sentence, property, _) = error {
             // librdkafka's sentence quotes the value; for a secret only the name is shown.
             let reason = if is_secret(&property) { "its value".to_owned() } else { sentence };
-            return KafkaFailure::Property { property, reason };
+            return KafkaFailure::Property { section: "kafka.properties", property, reason };
         }
         if let KafkaError::ClientCreation(reason) = error {
             return KafkaFailure::Client { reason };

@@ -105,8 +105,8 @@ fn path_of(name: &str) -> Option<Vec<String>> {
     let lower = name.strip_prefix("EOS__")?.to_lowercase();
     let parts: Vec<&str> = lower.split("__").collect();
     Some(match parts.as_slice() {
-        ["kafka", "properties", rest @ ..] => {
-            vec!["kafka".into(), "properties".into(), property(&rest.join("__"))]
+        [section @ ("kafka" | "outbox"), "properties", rest @ ..] => {
+            vec![(*section).to_owned(), "properties".into(), property(&rest.join("__"))]
         }
         ["listeners", id @ .., key] if !id.is_empty() => {
             vec!["listeners".into(), id.join("::"), (*key).to_owned()]
@@ -155,6 +155,10 @@ mod tests {
         assert_eq!(path("EOS__DATABASES__AUDIT__MAX_CONNECTIONS"), "databases / audit / max_connections");
         assert_eq!(path("EOS__KAFKA__PROPERTIES__SASL_PASSWORD"), "kafka / properties / sasl.password");
         assert_eq!(path("EOS__KAFKA__PROPERTIES__LOG_LEVEL"), "kafka / properties / log_level");
+        assert_eq!(
+            path("EOS__OUTBOX__PROPERTIES__COMPRESSION_TYPE"),
+            "outbox / properties / compression.type"
+        );
         assert_eq!(
             path("EOS__LISTENERS__ORDERS__ON_ORDER__ENABLED"),
             "listeners / orders::on_order / enabled"

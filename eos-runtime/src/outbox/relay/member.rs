@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::lane::{Lane, Setting, Trouble};
 use super::{RelayOptions, shares};
-use crate::kafka::{ClientOptions, KafkaFailure, Topic, Topics};
+use crate::kafka::{ClientOptions, KafkaFailure, Producer, Topic, Topics};
 use crate::metrics::RelayCounts;
 use crate::store::{Change, Lanes, RelayDialect, SLOTS, Serving, Slot, Store};
 
@@ -42,6 +42,7 @@ pub(crate) async fn run<D: RelayDialect>(
     options: RelayOptions,
     stop: CancellationToken,
 ) -> Result<(), KafkaFailure> {
+    Producer::check(&client, &options.properties)?;
     let store = Arc::new(D::for_relay(&store));
     let topics = Topics::new(&client)?;
     let serving = Arc::clone(&store.home).serve();
