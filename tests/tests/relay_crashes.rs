@@ -209,17 +209,22 @@ async fn a_broker_that_is_down_for_a_while_loses_nothing_and_marks_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_not_committed_before_the_last_one_is_deleted() {
     let events = Events::new(Kind::Postgres, 1, RELAY).await;
-    events.commit(&["a"]).await;
+    events.commit(&["a"; 1_000]).await;
     let mut holder = events.scene.database.postgres().begin().await.expect("it begins");
     sqlx::raw_sql("select from eos_outbox for update").execute(&mut *holder).await.expect("it is locked");
     let mut relay = events.relay(Delivery::ExactlyOnce).start();
-    let published = async |count: usize| match events.scene.kafka.read(&events.scene.topic).await.len() {
-        there if there == count => Ok(()),
-        there => Err(format!("{there} are there")),
-    };
-    eventually("the first is published", PATIENCE, async || published(1).await).await;
-    events.commit(&["b"]).await;
-    stays("the second is not", Duration::from_secs(2), async || published(1).await).await;
+    let published = async || events.scene.kafka.read(&events.scene.topic).await.len();
+    let first = eventually("the first batch is published", PATIENCE, async || match published().await {
+        0 => Err("nothing is there".to_owned()),
+        there => Ok(there),
+    });
+    let first = first.await;
+    assert!(first < 1_000, "all of it was one batch");
+    stays("the second is not", Duration::from_secs(2), async || match published().await {
+        there if there == first => Ok(()),
+        there => Err(format!("{first} were there, and now {there} are")),
+    })
+    .await;
     holder.rollback().await.expect("it is let go");
     events.nothing_is_there_twice(&events.all_published().await);
     relay.stop().await;
