@@ -36,6 +36,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) payload: Option<&'a [u8]>,
     pub(crate) headers: &'a [(Cow<'static, str>, Option<Bytes>)],
+    /// Further ones behind them.
+    pub(crate) added: [Option<(&'static str, &'a [u8])>; 2],
 }
 
 /// What a producer is for.
@@ -219,9 +221,12 @@ impl Producer {
 
     /// Into librdkafka's queue; one that is full is waited for.
     async fn hand_over(&self, index: usize, outgoing: &Outgoing<'_>) -> Result<(), Code> {
-        let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len());
+        let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len() + outgoing.added.len());
         for (key, value) in outgoing.headers {
             headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        for (key, value) in outgoing.added.iter().flatten() {
+            headers = headers.insert(Header { key, value: Some(*value) });
         }
         let mut record =
             BaseRecord::<[u8], [u8], usize>::with_opaque_to(outgoing.topic, index).headers(headers);

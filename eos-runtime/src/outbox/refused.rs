@@ -96,10 +96,10 @@ impl From<Row> for Refused {
         let Row { waiting, attempts, error } = row;
         Refused {
             seq: waiting.seq,
-            id: waiting.id,
-            topic: waiting.topic,
+            id: waiting.id.as_ref().to_owned(),
+            topic: waiting.topic.as_ref().to_owned(),
             key: waiting.aggregate_id,
-            event: waiting.type_name,
+            event: waiting.type_name.as_ref().to_owned(),
             payload: waiting.payload,
             headers: waiting.headers.and_then(|text| read_headers(&text).ok()).unwrap_or_default(),
             attempts: u32::try_from(attempts).unwrap_or_default(),

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -16,7 +17,7 @@ use crate::kafka::{Outgoing, Topic, Topics};
 use crate::store::{Refusal, Sent, Waiting, read_headers};
 
 /// What is sent at once at the most.
-const ENTRIES: usize = 5_000;
+const ENTRIES: usize = 2_500;
 const BYTES: usize = 8 * 1024 * 1024;
 
 /// The header that duplicates share.
@@ -32,7 +33,8 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) waiting: Waiting,
-    pub(super) headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
+    /// Those of the column.
+    headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
 }
 
 /// Why the next entry cannot be sent at all.
@@ -63,8 +65,13 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
     let mut bytes = 0;
     // By hash alone: two keys that are taken for one end a batch too soon, and that is all.
     let mut topic_of_key: HashMap<u64, u64> = HashMap::new();
+    // Neighbours have the same topic most of the time.
+    let mut looked: Option<(Arc<str>, Topic)> = None;
     while let Some(front) = queue.front() {
-        let limit = match topics.look(&front.topic).await? {
+        if looked.as_ref().is_none_or(|(topic, _)| *topic != front.topic) {
+            looked = Some((Arc::clone(&front.topic), topics.look(&front.topic).await?));
+        }
+        let limit = match looked.as_ref().map_or(Topic::Missing, |(_, known)| *known) {
             Topic::Known { max_bytes } => max_bytes,
             unfit @ (Topic::Missing | Topic::Forbidden | Topic::Impossible) => {
                 if !batch.entries.is_empty() {
@@ -79,8 +86,8 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
         };
         let weighs = weight(front);
         let large = weighs >= limit;
-        let hash = |text: &String| topic_of_key.hasher().hash_one(text);
-        let (key, topic) = (front.aggregate_id.as_ref().map(hash), hash(&front.topic));
+        let hash = |text: &str| topic_of_key.hasher().hash_one(text);
+        let (key, topic) = (front.aggregate_id.as_deref().map(hash), hash(&front.topic));
         let elsewhere = key.is_some_and(|key| topic_of_key.get(&key).is_some_and(|known| *known != topic));
         let full = batch.entries.len() >= ENTRIES || bytes + weighs > BYTES;
         if !batch.entries.is_empty() && (large || elsewhere || full) {
@@ -125,7 +132,7 @@ fn refusal(known: Topic) -> Refusal {
 
 impl Ready {
     fn of(waiting: Waiting) -> Result<Self, Box<Unfit>> {
-        let mut headers = Vec::with_capacity(4);
+        let mut headers = Vec::new();
         if let Some(text) = &waiting.headers {
             match read_headers(text) {
                 Ok(read) => {
@@ -139,16 +146,17 @@ impl Ready {
                 }
             }
         }
-        let has = |headers: &[(Cow<'static, str>, Option<Bytes>)], name: &str| {
-            headers.iter().any(|(known, _)| known == name)
-        };
-        if !waiting.type_name.is_empty() && !has(&headers, TYPE_HEADER) {
-            headers.push((Cow::Borrowed(TYPE_HEADER), Some(waiting.type_name.clone().into())));
-        }
-        if !has(&headers, MESSAGE_ID) {
-            headers.push((Cow::Borrowed(MESSAGE_ID), Some(waiting.id.clone().into())));
-        }
         Ok(Ready { waiting, headers })
+    }
+
+    /// What every record carries, unless the column says otherwise.
+    fn added(&self) -> [Option<(&'static str, &[u8])>; 2] {
+        let Waiting { type_name, id, .. } = &self.waiting;
+        let missing = |name| !self.headers.iter().any(|(known, _)| known == name);
+        [
+            (!type_name.is_empty() && missing(TYPE_HEADER)).then_some((TYPE_HEADER, type_name.as_bytes())),
+            missing(MESSAGE_ID).then_some((MESSAGE_ID, id.as_bytes())),
+        ]
     }
 
     /// The key's bytes.
@@ -165,6 +173,7 @@ impl Ready {
             key: self.key(),
             payload: self.waiting.payload.as_deref(),
             headers: &self.headers,
+            added: self.added(),
         }
     }
 }

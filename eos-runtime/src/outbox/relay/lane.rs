@@ -284,10 +284,10 @@ impl<D: RelayDialect> Work<'_, D> {
     async fn refuse(&mut self, waiting: Waiting, refusal: Refusal, why: &str) -> Result<(), Trouble> {
         tracing::error!(
             seq = waiting.seq,
-            id = waiting.id,
-            topic = waiting.topic,
+            id = &*waiting.id,
+            topic = &*waiting.topic,
             key = waiting.aggregate_id,
-            event = waiting.type_name,
+            event = &*waiting.type_name,
             why,
             "an entry of the outbox was refused; later ones of its key wait (see `[outbox] on_undeliverable`); mend what \
              is wrong, then `eos_runtime::outbox::retry` or `discard` it"

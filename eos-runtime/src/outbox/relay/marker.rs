@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn sent(seq: i64) -> Sent {
-        Sent { seq, id: format!("id-{seq}") }
+        Sent { seq, id: format!("id-{seq}").into() }
     }
 
     proptest! {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_row_that_got_the_number_of_another_is_not_taken_for_it() {
-        let other = Sent { seq: 7, id: "another".to_owned() };
+        let other = Sent { seq: 7, id: "another".into() };
         assert_ne!(Marked::of(&sent(7)), Marked::of(&other));
     }
 }

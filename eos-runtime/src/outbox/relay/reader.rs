@@ -19,7 +19,7 @@ const BEFORE: i64 = 2_000;
 const FROM_THE_BEGINNING: Duration = Duration::from_secs(1);
 /// Entries of one look, to begin with and at most.
 const FEW: usize = 100;
-const MANY: usize = 5_000;
+const MANY: usize = 2_500;
 /// What one look may bring into memory, by what the last one brought.
 const BYTES: usize = 4 * 1024 * 1024;
 

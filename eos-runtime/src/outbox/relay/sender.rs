@@ -152,6 +152,7 @@ impl Sender {
             key: Some(b"last"),
             payload: Some(&marker),
             headers: &headers,
+            added: [None, None],
         };
         let records: Vec<_> =
             batch.entries.iter().map(|ready| ready.record()).chain(std::iter::once(marker)).collect();

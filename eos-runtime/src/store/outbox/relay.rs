@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -20,20 +21,27 @@ pub(crate) const SLOTS: Slot = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) seq: i64,
-    pub(crate) id: String,
-    pub(crate) topic: String,
+    /// Shared with what keeps account of it.
+    pub(crate) id: Arc<str>,
+    /// Shared by neighbours, as is the type's name.
+    pub(crate) topic: Arc<str>,
     pub(crate) aggregate_id: Option<String>,
     /// Where the key is no text.
     pub(crate) binary_key: Option<Vec<u8>>,
-    pub(crate) type_name: String,
+    pub(crate) type_name: Arc<str>,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) headers: Option<String>,
 }
 
 impl Waiting {
+    /// A text, or the one before where that is the same.
+    pub(crate) fn shared(text: &str, before: Option<&Arc<str>>) -> Arc<str> {
+        before.filter(|before| ***before == *text).map_or_else(|| Arc::from(text), Arc::clone)
+    }
+
     /// How it is known when it has left.
     pub(crate) fn sent(&self) -> Sent {
-        Sent { seq: self.seq, id: self.id.clone() }
+        Sent { seq: self.seq, id: Arc::clone(&self.id) }
     }
 }
 
@@ -41,7 +49,7 @@ impl Waiting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sent {
     pub(crate) seq: i64,
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
 }
 
 /// Which entries to read.

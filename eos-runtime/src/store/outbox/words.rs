@@ -209,7 +209,7 @@ macro_rules! relay_dialect {
                     .fetch(&store.pool);
                 let mut found = Vec::new();
                 while let Some(row) = rows.try_next().await? {
-                    found.push(waiting(&row)?);
+                    found.push(waiting(&row, found.last())?);
                 }
                 Ok(found)
             }
@@ -222,7 +222,7 @@ macro_rules! relay_dialect {
                     listed(seqs)
                 );
                 let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
-                rows.iter().map(|row| Ok(Sent { seq: row.try_get(0)?, id: row.try_get(1)? })).collect()
+                rows.iter().map(|row| Ok(Sent { seq: row.try_get(0)?, id: row.try_get::<&str, _>(1)?.into() })).collect()
             }
 
             async fn left(store: &Store<Self>, entries: &[Sent], afterwards: Afterwards) -> sqlx::Result<()> {
@@ -289,7 +289,7 @@ macro_rules! relay_dialect {
                 let refused = rows.iter().map(|row| {
                     let error: Option<String> = row.try_get(9)?;
                     let (attempts, error) = (row.try_get(8)?, error.unwrap_or_default());
-                    Ok(Refused { waiting: waiting(row)?, attempts, error })
+                    Ok(Refused { waiting: waiting(row, None)?, attempts, error })
                 });
                 refused.collect()
             }
@@ -375,14 +375,18 @@ macro_rules! relay_dialect {
             lanes.collect()
         }
 
-        fn waiting(row: &<$database as sqlx::Database>::Row) -> sqlx::Result<Waiting> {
+        /// An entry, which mostly has the topic and the type of the one `before` it.
+        fn waiting(
+            row: &<$database as sqlx::Database>::Row,
+            before: Option<&Waiting>,
+        ) -> sqlx::Result<Waiting> {
             Ok(Waiting {
                 seq: row.try_get(0)?,
-                id: row.try_get(1)?,
-                topic: row.try_get(2)?,
+                id: row.try_get::<&str, _>(1)?.into(),
+                topic: Waiting::shared(row.try_get(2)?, before.map(|before| &before.topic)),
                 aggregate_id: row.try_get(3)?,
                 binary_key: row.try_get(4)?,
-                type_name: row.try_get(5)?,
+                type_name: Waiting::shared(row.try_get(5)?, before.map(|before| &before.type_name)),
                 payload: row.try_get(6)?,
                 headers: row.try_get(7)?,
             })
