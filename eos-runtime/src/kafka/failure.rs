@@ -113,14 +113,14 @@ impl Fault {
 }
 
 impl KafkaFailure {
-    /// The same of a client that has properties of its own from `section`.
-    pub(super) fn with_own(self, section: &'static str, own: &Properties) -> Self {
-        match self {
-            KafkaFailure::Property { property, reason, .. } if own.get(&property).is_some() => {
-                KafkaFailure::Property { section, property, reason }
-            }
-            other => other,
+    /// The same of a client that has properties of its own, from another section.
+    pub(super) fn with_own(mut self, own_section: &'static str, own: &Properties) -> Self {
+        if let KafkaFailure::Property { section, property, .. } = &mut self
+            && own.get(property).is_some()
+        {
+            *section = own_section;
         }
+        self
     }
 }
 
