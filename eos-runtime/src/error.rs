@@ -72,6 +72,15 @@ pub enum Error {
         source: BoxError,
     },
 
+    /// The relay cannot make a producer, so that nothing would ever be published. An operator's turn.
+    #[error("the relay cannot publish what is in the outbox; check `[outbox]` and `[kafka]` of the settings")]
+    #[non_exhaustive]
+    Relay {
+        /// What is not accepted.
+        #[source]
+        source: BoxError,
+    },
+
     /// The process stopped, but not in order: attempts were still running when the deadline was over. They were
     /// rolled back, and are done again by whoever takes their partitions. Nobody's turn, unless it is frequent.
     #[error(

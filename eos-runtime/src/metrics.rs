@@ -1,18 +1,20 @@
 //! What eos counts, for the recorder that you install.
 //!
-//! The numbers go through the facade of the crate [`metrics`](https://docs.rs/metrics), whose exporters (Prometheus,
-//! StatsD, …) are yours to choose. Install one before [`run`](crate::run): what is counted without one is not caught up.
+//! The numbers go through the facade of the crate [`metrics`](https://docs.rs/metrics) (0.24), whose exporters (Prometheus,
+//! StatsD, …) are yours to choose. Install one before [`run`](crate::run): counters that were made without one stay
+//! silent for good.
 //!
 //! | name | labels | counts |
 //! |---|---|---|
-//! | `eos_records_applied_total` | `listener` | records whose handler ran and whose effects are committed |
+//! | `eos_records_applied_total` | `listener` | records whose handler ran, and whose effects are committed where the listener is transactional |
 //! | `eos_records_duplicate_total` | `listener` | records whose message id had been processed before |
-//! | `eos_records_without_id_total` | `listener` | attempts at records without a message id, deduped by position alone |
-//! | `eos_attempts_failed_total` | `listener` | attempts that failed and were rolled back |
-//! | `eos_outbox_published_total` | | entries of the outbox that this process has put into Kafka |
-//! | `eos_outbox_refused_total` | `topic` | entries that Kafka refused: each holds up its key until somebody mends it, see [`outbox`](crate::outbox) |
+//! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone |
+//! | `eos_attempts_failed_total` | `listener` | attempts that failed, for whatever reason but an outage of the database |
+//! | `eos_outbox_published_total` | `database` | entries of the outbox that this process has put into Kafka |
+//! | `eos_outbox_refused_total` | `database` | refusals that were marked in an entry's row, see [`outbox`](crate::outbox); one that is tried again and refused again counts again |
 //!
-//! All of them are counters of this process, from its start.
+//! All of them are counters of this process, from its start, and say the least that was done: a record whose COMMIT had no
+//! answer, and which turns out to be committed, is in none of them.
 //!
 //! ```no_run
 //! # async fn example() -> eos_runtime::Result<()> {
@@ -27,24 +29,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use metrics::Counter;
 
 /// A counter that the process reads as well: what it did is said when it stops.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
     sum: AtomicU64,
-    told: Told,
+    told: Counter,
 }
 
-/// The recorder's end of it.
-struct Told(Counter);
-
 impl Tally {
-    fn told(counter: Counter) -> Self {
-        Tally { sum: AtomicU64::new(0), told: Told(counter) }
+    fn told(told: Counter) -> Self {
+        Tally { sum: AtomicU64::new(0), told }
     }
 
     /// So many more.
     pub(crate) fn add(&self, count: u64) {
         self.sum.fetch_add(count, Ordering::Relaxed);
-        self.told.0.increment(count);
+        self.told.increment(count);
     }
 
     /// One more.
@@ -58,16 +57,10 @@ impl Tally {
     }
 }
 
-impl Default for Told {
+impl Default for Tally {
     /// Tells nobody.
     fn default() -> Self {
-        Told(Counter::noop())
-    }
-}
-
-impl std::fmt::Debug for Told {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Told")
+        Tally::told(Counter::noop())
     }
 }
 
@@ -80,7 +73,7 @@ pub(crate) struct ListenerCounts {
     pub(crate) duplicates: Tally,
     /// Attempts that failed.
     pub(crate) failed: Tally,
-    /// Attempts at records without a message id, deduped by position alone.
+    /// Records without a message id, deduped by position alone.
     pub(crate) without_id: Tally,
 }
 
@@ -110,27 +103,19 @@ impl ListenerCounts {
 pub(crate) struct RelayCounts {
     /// Entries that are in Kafka.
     pub(crate) published: Tally,
-    /// Entries that Kafka refused.
-    refused: Tally,
+    /// Refusals that were marked.
+    pub(crate) refused: Tally,
 }
 
 impl RelayCounts {
     /// Told to the recorder that is installed by now.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn of(database: &str) -> Self {
+        let database = database.to_owned();
         RelayCounts {
-            published: Tally::told(metrics::counter!("eos_outbox_published_total")),
-            refused: Tally::default(),
+            published: Tally::told(
+                metrics::counter!("eos_outbox_published_total", "database" => database.clone()),
+            ),
+            refused: Tally::told(metrics::counter!("eos_outbox_refused_total", "database" => database)),
         }
-    }
-
-    /// An entry for this topic was refused.
-    pub(crate) fn refused(&self, topic: &str) {
-        self.refused.one();
-        metrics::counter!("eos_outbox_refused_total", "topic" => topic.to_owned()).increment(1);
-    }
-
-    /// How many were refused.
-    pub(crate) fn refused_so_far(&self) -> u64 {
-        self.refused.sum()
     }
 }

@@ -172,14 +172,19 @@ async fn relays_killed_at_random_publish_each_event_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_down_for_a_while_loses_nothing_and_marks_nothing() {
-    for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
+    let (patient, impatient) = ("60000", "1000");
+    for (delivery, timeout) in [
+        (Delivery::AtLeastOnce, patient),
+        (Delivery::ExactlyOnce, patient),
+        // Transactions are over before the outage is.
+        (Delivery::ExactlyOnce, impatient),
+    ] {
         let mut broker = Private::start("kafka").await;
         let scene = Scene::on(Kind::Postgres, &servers().postgres, &broker.address(), RELAY).await;
         scene.kafka.create_topic(&scene.topic, 2, &[]).await;
         let events = Events::of(scene).await;
-        // Sends give up within the outage, so that a relay has to say what it makes of that.
-        let timeout = "EOS__OUTBOX__PROPERTIES__TRANSACTION_TIMEOUT_MS";
-        let mut relay = events.relay(delivery).env(timeout, "1000").start();
+        let setting = "EOS__OUTBOX__PROPERTIES__TRANSACTION_TIMEOUT_MS";
+        let mut relay = events.relay(delivery).env(setting, timeout).start();
         write(&events, 10).await;
         events.all_published().await;
         broker.kill();

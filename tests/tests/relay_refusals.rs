@@ -152,17 +152,26 @@ async fn headers_that_are_no_headers_are_refused_alone() {
     .await;
 }
 
-/// One that librdkafka does not know would be refused at each try, and nothing would ever be published.
+/// One that librdkafka does not accept would be refused at each try, and nothing would ever be published.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_property_that_is_wrong_ends_the_relay_with_its_name() {
-    for (variable, value, said) in [
-        ("EOS__OUTBOX__PROPERTIES__LINGER_MSS", "5", "`outbox.properties.linger.mss`"),
-        ("EOS__OUTBOX__PROPERTIES__LINGER_MS", "soon", "`outbox.properties.linger.ms`"),
-        ("EOS__KAFKA__PROPERTIES__SOCKET_TIMEOUT_MSS", "5", "`kafka.properties.socket.timeout.mss`"),
+    let own = "EOS__OUTBOX__PROPERTIES__";
+    for (delivery, variable, value, said) in [
+        (Delivery::AtLeastOnce, format!("{own}LINGER_MSS"), "5", "`outbox.properties.linger.mss`"),
+        (Delivery::AtLeastOnce, format!("{own}LINGER_MS"), "soon", "`outbox.properties.linger.ms`"),
+        // Each is fine alone; librdkafka refuses them together with what the relay needs.
+        (Delivery::AtLeastOnce, format!("{own}MAX_IN_FLIGHT"), "10", "`[kafka]` and `[outbox.properties]`"),
+        (
+            Delivery::ExactlyOnce,
+            format!("{own}SOCKET_TIMEOUT_MS"),
+            "90000",
+            "`[kafka]` and `[outbox.properties]`",
+        ),
     ] {
         let events = Events::new(Kind::Postgres, 1, RELAY).await;
-        let mut relay = events.relay(Delivery::AtLeastOnce).env(variable, value).start();
-        assert_eq!(relay.exit(PATIENCE).await.code(), Some(1));
+        let mut relay = events.relay(delivery).env(&variable, value).start();
+        assert_eq!(relay.exit(PATIENCE).await.code(), Some(1), "{variable}");
+        assert!(relay.log().contains("the relay cannot publish"), "{}", relay.log());
         assert!(relay.log().contains(said), "{}", relay.log());
     }
 }

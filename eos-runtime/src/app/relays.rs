@@ -27,8 +27,8 @@ impl Relays {
         }
         let (failed, failures) = mpsc::unbounded_channel();
         let relays = Relays { tasks: TaskTracker::new(), stop: CancellationToken::new(), failures };
-        for database in databases {
-            let options = RelayOptions::from(&plan.settings.outbox);
+        for (planned, database) in plan.databases.iter().zip(databases) {
+            let options = RelayOptions::of(&planned.name, &plan.settings.outbox);
             match database {
                 #[cfg(feature = "postgres")]
                 Opened::Postgres(bound) => relays.spawn(&bound.store, client, options, &failed),

@@ -333,6 +333,9 @@ impl<D: Dialect> Worker<'_, D> {
             Handled::Ran => self.work.counts.applied.one(),
             Handled::Duplicate => self.work.counts.duplicates.one(),
         }
+        if self.work.dedupe == Dedupe::MessageId && self.inbox_id(record).is_none() {
+            self.work.counts.without_id.one();
+        }
     }
 
     async fn not_committed(
@@ -422,11 +425,7 @@ impl<D: Dialect> Worker<'_, D> {
         if self.work.dedupe == Dedupe::Position {
             return None;
         }
-        let id = self.work.delivery(record, 1).message_id().and_then(InboxId::new);
-        if id.is_none() {
-            self.work.counts.without_id.one();
-        }
-        id
+        self.work.delivery(record, 1).message_id().and_then(InboxId::new)
     }
 }
 

@@ -97,6 +97,7 @@ impl Commits {
             .name("eos-commit".to_owned())
             .spawn(move || commit_all(&todo, &member, &desk))
             .map_err(|error| KafkaFailure::Client {
+                sections: "`[kafka]`",
                 reason: format!("no thread for its commits: {error}"),
             })?;
         let due = Instant::now() + every;

@@ -13,8 +13,8 @@ pub(crate) enum KafkaFailure {
     #[error("the setting `{section}.{property}` is not accepted: {reason}")]
     Property { section: &'static str, property: String, reason: String },
     /// librdkafka could not make a client of the settings as a whole.
-    #[error("no Kafka client can be made from `[kafka]`: {reason}")]
-    Client { reason: String },
+    #[error("no Kafka client can be made from {sections}: {reason}")]
+    Client { sections: &'static str, reason: String },
     /// The broker does not know us.
     #[error(
         "the broker refused to let us in: {reason}; check `sasl.username`, `sasl.password` and `sasl.mechanism` in \
@@ -113,12 +113,15 @@ impl Fault {
 }
 
 impl KafkaFailure {
-    /// The same of a client that has properties of its own, from another section.
-    pub(super) fn with_own(mut self, own_section: &'static str, own: &Properties) -> Self {
+    /// The same of a producer, which has properties of its own beside those of `[kafka]`.
+    pub(super) fn of_producer(mut self, own: &Properties) -> Self {
         if let KafkaFailure::Property { section, property, .. } = &mut self
             && own.get(property).is_some()
         {
-            *section = own_section;
+            *section = "outbox.properties";
+        }
+        if let KafkaFailure::Client { sections, .. } = &mut self {
+            *sections = "`[kafka]` and `[outbox.properties]`";
         }
         self
     }
@@ -131,10 +134,11 @@ impl From<KafkaError> for KafkaFailure {
             let reason = if is_secret(&property) { "its value".to_owned() } else { sentence };
             return KafkaFailure::Property { section: "kafka.properties", property, reason };
         }
+        let sections = "`[kafka]`";
         if let KafkaError::ClientCreation(reason) = error {
-            return KafkaFailure::Client { reason };
+            return KafkaFailure::Client { sections, reason };
         }
-        KafkaFailure::Client { reason: error.to_string() }
+        KafkaFailure::Client { sections, reason: error.to_string() }
     }
 }
 

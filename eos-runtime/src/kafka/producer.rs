@@ -5,7 +5,7 @@
 //! fails for good, so that nothing behind it slips past; whoever owns the producer makes a new one then.
 //!
 //! rdkafka's calls about transactions block, so they run on blocking threads. Its `commit_transaction` flushes in slices
-//! of 100 ms while records are in flight, so it is called when none are.
+//! of 100 ms while records are in flight, so none are waited for first.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaError};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::util::Timeout;
-use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::Notify;
 
 use super::client::ClientOptions;
@@ -132,28 +132,18 @@ const PROMISED: [(&str, &str); 4] = [
     ("enable.gapless.guarantee", "true"),
 ];
 
-/// The settings that may be chosen.
-fn with_properties(client: &ClientOptions, properties: &Properties) -> ClientConfig {
-    let mut config = client.producer();
-    // A batch is handed over at once, and there is nothing to wait for behind it.
-    config.set("linger.ms", "0").set("queue.buffering.max.messages", "100000");
-    for (name, value) in properties.iter() {
-        config.set(name, value);
-    }
-    config
-}
-
-fn refused(error: KafkaError, properties: &Properties) -> KafkaFailure {
-    KafkaFailure::from(error).with_own("outbox.properties", properties)
-}
-
 impl Producer {
     /// Makes one; it connects when it has something to do.
     ///
     /// # Errors
     /// When librdkafka does not accept the settings.
     pub(crate) fn new(client: &ClientOptions, options: &ProducerOptions) -> Result<Self, KafkaFailure> {
-        let mut config = with_properties(client, &options.properties);
+        let mut config = client.producer();
+        // A batch is handed over at once, and there is nothing to wait for behind it.
+        config.set("linger.ms", "0").set("queue.buffering.max.messages", "100000");
+        for (name, value) in options.properties.iter() {
+            config.set(name, value);
+        }
         config
             .set("batch.size", options.batch_bytes.clamp(1, 1_000_000).to_string())
             // The topics decide what is too large, and not this client.
@@ -168,17 +158,25 @@ impl Producer {
         };
         let reports = Arc::new(Batch::default());
         let inner = config.create_with_context(Reports(Arc::clone(&reports)));
-        let inner = inner.map_err(|error| refused(error, &options.properties))?;
+        let inner = inner.map_err(|error| KafkaFailure::from(error).of_producer(&options.properties))?;
         Ok(Producer { inner: Arc::new(inner), reports })
     }
 
-    /// Whether librdkafka knows these properties and their values, without making a client.
+    /// Whether librdkafka makes a producer of these properties at all; it connects to nobody.
     ///
     /// # Errors
-    /// The first that it does not accept.
-    pub(crate) fn check(client: &ClientOptions, properties: &Properties) -> Result<(), KafkaFailure> {
-        let checked = with_properties(client, properties).create_native_config();
-        checked.map(|_| ()).map_err(|error| refused(error, properties))
+    /// What it does not accept.
+    pub(crate) async fn check(
+        client: &ClientOptions,
+        transactional: bool,
+        properties: &Properties,
+    ) -> Result<(), KafkaFailure> {
+        // Nobody is fenced by this id: transactions are not begun, and not initialised.
+        let transactional_id = transactional.then(|| "eos.check".to_owned());
+        let options =
+            ProducerOptions { transactional_id, batch_bytes: usize::MAX, properties: properties.clone() };
+        Producer::new(client, &options)?.close().await;
+        Ok(())
     }
 
     /// Sends a batch and waits for the fate of all of it; what did not leave comes back in order.

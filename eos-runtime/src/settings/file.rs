@@ -93,10 +93,14 @@ impl Reading<'_> {
 
 /// Properties have dots in their names, which TOML reads as tables unless they are quoted; both mean the same here.
 fn flatten_properties(root: &mut Table) {
-    let Some(Node { value: Value::Table(kafka), .. }) = root.get_mut("kafka") else { return };
-    let Some(Node { value: Value::Table(properties), .. }) = kafka.get_mut("properties") else { return };
-    let nested = std::mem::take(properties);
-    flatten("", nested, properties);
+    for section in ["kafka", "outbox"] {
+        let Some(Node { value: Value::Table(section), .. }) = root.get_mut(section) else { continue };
+        let Some(Node { value: Value::Table(properties), .. }) = section.get_mut("properties") else {
+            continue;
+        };
+        let nested = std::mem::take(properties);
+        flatten("", nested, properties);
+    }
 }
 
 fn flatten(prefix: &str, nested: Table, flat: &mut Table) {
@@ -128,14 +132,14 @@ mod tests {
 
     #[test]
     fn a_property_may_be_quoted_or_not() {
-        for text in
-            ["[kafka.properties]\n\"sasl.username\" = \"me\"", "[kafka.properties]\nsasl.username = \"me\""]
-        {
-            let found = Found::default();
-            let root = parse(text, "eos.toml", &found);
-            let Value::Table(kafka) = &root["kafka"].value else { panic!("a table") };
-            let Value::Table(properties) = &kafka["properties"].value else { panic!("a table") };
-            assert_eq!(properties["sasl.username"].value.scalar().as_deref(), Some("me"));
+        for section in ["kafka", "outbox"] {
+            for name in ["\"sasl.username\"", "sasl.username"] {
+                let found = Found::default();
+                let root = parse(&format!("[{section}.properties]\n{name} = \"me\""), "eos.toml", &found);
+                let Value::Table(section) = &root[section].value else { panic!("a table") };
+                let Value::Table(properties) = &section["properties"].value else { panic!("a table") };
+                assert_eq!(properties["sasl.username"].value.scalar().as_deref(), Some("me"));
+            }
         }
     }
 }

@@ -40,8 +40,9 @@ impl Values {
     }
 
     fn look_up(&self, key: &str) -> Result<Option<String>, String> {
-        let secret =
-            key.starts_with("kafka.properties") || (key.starts_with("database") && key.ends_with(".url"));
+        let secret = key.starts_with("kafka.properties")
+            || key.starts_with("outbox.properties")
+            || (key.starts_with("database") && key.ends_with(".url"));
         if secret {
             return Err(format!("`${{{key}}}` may hold a password; name another setting"));
         }

@@ -68,10 +68,12 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
     // Neighbours have the same topic most of the time.
     let mut looked: Option<(Arc<str>, Topic)> = None;
     while let Some(front) = queue.front() {
-        if looked.as_ref().is_none_or(|(topic, _)| *topic != front.topic) {
-            looked = Some((Arc::clone(&front.topic), topics.look(&front.topic).await?));
-        }
-        let limit = match looked.as_ref().map_or(Topic::Missing, |(_, known)| *known) {
+        let known = match &looked {
+            Some((topic, known)) if *topic == front.topic => *known,
+            Some(_) | None => topics.look(&front.topic).await?,
+        };
+        looked = Some((Arc::clone(&front.topic), known));
+        let limit = match known {
             Topic::Known { max_bytes } => max_bytes,
             unfit @ (Topic::Missing | Topic::Forbidden | Topic::Impossible) => {
                 if !batch.entries.is_empty() {

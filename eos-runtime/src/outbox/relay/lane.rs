@@ -292,10 +292,10 @@ impl<D: RelayDialect> Work<'_, D> {
             "an entry of the outbox was refused; later ones of its key wait (see `[outbox] on_undeliverable`); mend what \
              is wrong, then `eos_runtime::outbox::retry` or `discard` it"
         );
-        self.lane.setting.counts.refused(&waiting.topic);
         D::refuse(&self.lane.store, waiting.seq, refusal, why)
             .await
             .map_err(|error| Trouble(error.to_string()))?;
+        self.lane.setting.counts.refused.one();
         self.reader.let_go([&waiting.seq]);
         if let Some(key) = &waiting.aggregate_id {
             self.reader.hold(key);

@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::lane::{Lane, Setting, Trouble};
 use super::{RelayOptions, shares};
-use crate::kafka::{ClientOptions, KafkaFailure, Producer, Topic, Topics};
+use crate::kafka::{ClientOptions, KafkaFailure, Topic, Topics};
 use crate::metrics::RelayCounts;
 use crate::store::{Change, Lanes, RelayDialect, SLOTS, Serving, Slot, Store};
 
@@ -42,7 +42,7 @@ pub(crate) async fn run<D: RelayDialect>(
     options: RelayOptions,
     stop: CancellationToken,
 ) -> Result<(), KafkaFailure> {
-    Producer::check(&client, &options.properties)?;
+    let counts = RelayCounts::of(&options.database);
     let store = Arc::new(D::for_relay(&store));
     let topics = Topics::new(&client)?;
     let serving = Arc::clone(&store.home).serve();
@@ -54,7 +54,7 @@ pub(crate) async fn run<D: RelayDialect>(
         store.pool.close().await;
         return Ok(());
     };
-    let setting = Setting { client, topics, options, database_id, counts: RelayCounts::new() };
+    let setting = Setting { client, topics, options, database_id, counts };
     let mut member = Member {
         me: uuid::Uuid::new_v4().simple().to_string(),
         lease: watch::Sender::new(Instant::now()),
@@ -352,7 +352,7 @@ impl<D: RelayDialect> Member<D> {
         let counts = &self.setting.counts;
         tracing::info!(
             published = counts.published.sum(),
-            refused = counts.refused_so_far(),
+            refused = counts.refused.sum(),
             "what this relay did"
         );
         // An announcement may still be on its way.

@@ -35,6 +35,8 @@ use crate::settings::{Delivery, OnUndeliverable, Outbox, Properties};
 /// What a relay is told.
 #[derive(Debug, Clone)]
 pub(crate) struct RelayOptions {
+    /// The name of its database in the settings.
+    pub(crate) database: String,
     pub(crate) delivery: Delivery,
     /// How long published entries are kept; deleted at once where it is `None`.
     pub(crate) keep: Option<Duration>,
@@ -45,9 +47,10 @@ pub(crate) struct RelayOptions {
     pub(crate) properties: Properties,
 }
 
-impl From<&Outbox> for RelayOptions {
-    fn from(outbox: &Outbox) -> Self {
+impl RelayOptions {
+    /// The settings, for the relay of this database.
+    pub(crate) fn of(database: &str, outbox: &Outbox) -> Self {
         let Outbox { relay: _, delivery, keep, lease, on_undeliverable, properties } = outbox.clone();
-        RelayOptions { delivery, keep, lease, on_undeliverable, properties }
+        RelayOptions { database: database.to_owned(), delivery, keep, lease, on_undeliverable, properties }
     }
 }
