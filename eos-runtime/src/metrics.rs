@@ -11,7 +11,7 @@
 //! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone |
 //! | `eos_attempts_failed_total` | `listener` | attempts that failed, for whatever reason but an outage of the database |
 //! | `eos_outbox_published_total` | `database` | entries of the outbox that this process has put into Kafka |
-//! | `eos_outbox_refused_total` | `database` | refusals that were marked in an entry's row, see [`outbox`](crate::outbox); one that is tried again and refused again counts again |
+//! | `eos_outbox_refused_total` | `database` | refusals that were marked in an entry's row, see [`outbox`](mod@crate::outbox); one that is tried again and refused again counts again |
 //!
 //! All of them are counters of this process, from its start, and say the least that was done: a record whose COMMIT had no
 //! answer, and which turns out to be committed, is in none of them.
