@@ -29,7 +29,7 @@ pub use connect::Connect;
 pub use database::{Applied, Database, Kind, Position};
 pub use kafka::{Kafka, Seen, Sent};
 pub use order::{Order, What};
-pub use outbox::{Delivery, Events, Raw, publish};
+pub use outbox::{Delivery, Events, Raw};
 pub use private::Private;
 pub use scene::Scene;
 pub use servers::{kafka_tool, servers};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use eos_runtime::Headers;
 
-use crate::database::{Database, Kind, on_database};
+use crate::database::{Kind, on_database};
 use crate::kafka::Seen;
 use crate::scene::Scene;
 use crate::service::Launch;
@@ -41,18 +41,6 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// One transaction that publishes these, made after the tables where they are not there yet.
-pub async fn publish(database: &Database, events: &[Raw<'_>]) {
-    on_database!(database, pool => {
-        eos_runtime::migrate(pool).await.expect("the tables are made");
-        let mut tx = eos_runtime::begin(pool).await.expect("it begins");
-        for Raw { topic, key, payload, headers } in events.iter().cloned() {
-            tx.publish_to(topic, key, payload, headers).await.expect("published");
-        }
-        tx.commit().await.expect("committed");
-    });
-}
-
 /// A scene whose program is a relay.
 #[derive(Debug)]
 pub struct Events {
@@ -84,6 +72,17 @@ impl Events {
                 Delivery::ExactlyOnce => "exactly_once",
             },
         )
+    }
+
+    /// One transaction that publishes these; they are in no ledger.
+    pub async fn publish(&self, events: &[Raw<'_>]) {
+        on_database!(&self.scene.database, pool => {
+            let mut tx = eos_runtime::begin(pool).await.expect("it begins");
+            for Raw { topic, key, payload, headers } in events.iter().cloned() {
+                tx.publish_to(topic, key, payload, headers).await.expect("published");
+            }
+            tx.commit().await.expect("committed");
+        });
     }
 
     /// One transaction with an event for each of these keys; their payloads are numbers that grow.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eos_runtime::Headers;
-use eos_tests::{Connect, Kind, Order, PATIENCE, Raw, Scene, Seen, What, eventually, publish, servers};
+use eos_tests::{Connect, Events, Kind, Order, PATIENCE, Raw, Scene, Seen, What, eventually, servers};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 const ORDERS: usize = 40;
@@ -40,21 +40,24 @@ fn configuration(scene: &Scene) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once_on_postgres() {
-    let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
-    sends_what_the_relay_sends(&scene, include_str!("../../scripts/debezium/postgres.sql")).await;
+    let events = Events::new(Kind::Postgres, 2, SINKS).await;
+    sends_what_the_relay_sends(&events, include_str!("../../scripts/debezium/postgres.sql")).await;
+    let scene = &events.scene;
     scene.database.execute(&format!("select pg_drop_replication_slot('{}')", scene.group)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn debezium_sends_what_the_relay_sends_and_a_listener_applies_it_once_on_mariadb() {
-    let scene = Scene::new(Kind::MariaDb, 2, SINKS).await;
-    sends_what_the_relay_sends(&scene, include_str!("../../scripts/debezium/mariadb.sql")).await;
+    let events = Events::new(Kind::MariaDb, 2, SINKS).await;
+    sends_what_the_relay_sends(&events, include_str!("../../scripts/debezium/mariadb.sql")).await;
+    let scene = &events.scene;
     scene.kafka.delete_topic(&scene.group).await; // the schema history's
 }
 
 /// The connector and the relay of a running service publish the same rows into the same topics: each comes twice, alike to
 /// the byte, and the service's listener applies it once.
-async fn sends_what_the_relay_sends(scene: &Scene, preparation: &str) {
+async fn sends_what_the_relay_sends(events: &Events, preparation: &str) {
+    let scene = &events.scene;
     let raw = format!("{}.raw", scene.topic);
     let heartbeats = format!("__debezium-heartbeat.{}", scene.group);
     scene.kafka.create_topic(&raw, 2, &[]).await;
@@ -63,7 +66,7 @@ async fn sends_what_the_relay_sends(scene: &Scene, preparation: &str) {
     let tenant: Headers = [("type", "Avro"), ("tenant", "acme")].into_iter().collect();
     let avro = Raw { headers: tenant, ..Raw::new(&raw, Some("k1"), Some(&[0, 1, 0xff])) };
     let text = Raw::new(&raw, Some("größe"), Some(br#"{"b": 1,  "a": [2]}"#));
-    publish(&scene.database, &[avro, text]).await;
+    events.publish(&[avro, text]).await;
     scene.database.execute(preparation).await;
 
     let connect = Connect::new();
@@ -75,7 +78,7 @@ async fn sends_what_the_relay_sends(scene: &Scene, preparation: &str) {
         let (id, payload) = (order.order_id.to_string(), serde_json::to_vec(&order).expect("JSON"));
         let placed = Raw::new(&scene.topic, Some(&id), Some(&payload));
         let (tombstone, keyless) = (Raw::new(&raw, Some("k1"), None), Raw::new(&raw, None, Some(b"")));
-        publish(&scene.database, &[placed, tombstone, keyless]).await;
+        events.publish(&[placed, tombstone, keyless]).await;
         orders.push(id);
     }
     let all_there = async |each: usize| {

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use eos_runtime::{Headers, outbox};
-use eos_tests::{Delivery, Events, Kind, PATIENCE, Scene, Seen, eventually, stays};
+use eos_runtime::outbox;
+use eos_tests::{Delivery, Events, Kind, PATIENCE, Raw, Scene, Seen, eventually, stays};
 
 const RELAY: &str = env!("CARGO_BIN_EXE_relay");
 const BOTH: [Delivery; 2] = [Delivery::AtLeastOnce, Delivery::ExactlyOnce];
 
 async fn publish(events: &Events, topic: &str, key: &str, payload: &str) {
-    let mut tx = eos_runtime::begin(events.scene.database.postgres()).await.expect("it begins");
-    tx.publish_to(topic, key, payload, Headers::default()).await.expect("published");
-    tx.commit().await.expect("committed");
+    events.publish(&[Raw::new(topic, Some(key), Some(payload.as_bytes()))]).await;
 }
 
 async fn refused_are(events: &Events, count: usize) -> Vec<outbox::Refused> {

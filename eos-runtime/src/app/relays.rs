@@ -8,8 +8,9 @@ use tokio_util::task::TaskTracker;
 
 use super::open::Opened;
 use super::plan::Plan;
-use crate::kafka::{ClientOptions, KafkaFailure};
+use crate::kafka::{ClientOptions, KafkaFailure, Producer};
 use crate::outbox::relay::{self, RelayOptions};
+use crate::settings::Delivery;
 use crate::store::{RelayDialect, Store};
 
 /// Relays that run.
@@ -20,9 +21,26 @@ pub(super) struct Relays {
 }
 
 impl Relays {
+    /// Whether this process is to publish.
+    fn wanted(plan: &Plan) -> bool {
+        plan.relays && !plan.databases.is_empty()
+    }
+
+    /// Whether a relay could make its producers, where there are to be relays.
+    ///
+    /// # Errors
+    /// What librdkafka does not accept.
+    pub(super) async fn check(plan: &Plan, client: &ClientOptions) -> Result<(), KafkaFailure> {
+        if !Relays::wanted(plan) {
+            return Ok(());
+        }
+        let outbox = &plan.settings.outbox;
+        Producer::check(client, outbox.delivery == Delivery::ExactlyOnce, &outbox.properties).await
+    }
+
     /// Starts a relay for each database, where this process is to publish.
     pub(super) fn start(plan: &Plan, client: &ClientOptions, databases: &[Opened]) -> Option<Self> {
-        if !plan.relays || databases.is_empty() {
+        if !Relays::wanted(plan) {
             return None;
         }
         let (failed, failures) = mpsc::unbounded_channel();

@@ -15,11 +15,11 @@ use super::relays::Relays;
 use crate::consumer::{Bound, RetryPolicy, Work, run_plain, run_transactional};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
-use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease, Producer};
+use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, Dedupe, Isolation, TxHandler};
 use crate::metrics::ListenerCounts;
-use crate::settings::{Bootstrap, Delivery};
+use crate::settings::Bootstrap;
 use crate::source::Lease;
 use crate::store::{Dialect, StoreOptions, Tx};
 
@@ -34,12 +34,7 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     let _ended_with_this = care.stop.clone().drop_guard();
     let broker = broker(&plan)?;
     let cluster = Cluster::new(&broker.client).map_err(|failure| kafka_error(&plan, failure))?;
-    if plan.relays {
-        let outbox = &plan.settings.outbox;
-        let transactional = outbox.delivery == Delivery::ExactlyOnce;
-        let checked = Producer::check(&broker.client, transactional, &outbox.properties).await;
-        checked.map_err(|failure| Error::Relay { source: failure.into() })?;
-    }
+    Relays::check(&plan, &broker.client).await.map_err(|failure| Error::Relay { source: failure.into() })?;
     let Some(opened) = stop.run_until_cancelled(start(&plan, &care, &cluster)).await else {
         cluster.close().await;
         return Ok(());

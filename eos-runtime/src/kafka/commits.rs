@@ -96,10 +96,7 @@ impl Commits {
         thread::Builder::new()
             .name("eos-commit".to_owned())
             .spawn(move || commit_all(&todo, &member, &desk))
-            .map_err(|error| KafkaFailure::Client {
-                sections: "`[kafka]`",
-                reason: format!("no thread for its commits: {error}"),
-            })?;
+            .map_err(|error| KafkaFailure::client(format!("no thread for its commits: {error}")))?;
         let due = Instant::now() + every;
         Ok(Commits { every, due, clerk, under_way: None, confirms: Vec::new(), failing: false })
     }

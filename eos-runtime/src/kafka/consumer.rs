@@ -79,10 +79,10 @@ impl Consumer {
             let outcome = poll(member, inbox, thread_desk, options, on_lease);
             drop(end.send(outcome)); // nobody waits when the process is ending anyway
         };
-        thread::Builder::new().name(name).spawn(body).map_err(|error| KafkaFailure::Client {
-            sections: "`[kafka]`",
-            reason: format!("no thread for it: {error}"),
-        })?;
+        thread::Builder::new()
+            .name(name)
+            .spawn(body)
+            .map_err(|error| KafkaFailure::client(format!("no thread for it: {error}")))?;
         Ok(Consumer { desk, ended: Some(ended) })
     }
 

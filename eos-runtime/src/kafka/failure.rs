@@ -113,6 +113,11 @@ impl Fault {
 }
 
 impl KafkaFailure {
+    /// Of a client that has the settings of `[kafka]` alone.
+    pub(super) fn client(reason: String) -> Self {
+        KafkaFailure::Client { sections: "`[kafka]`", reason }
+    }
+
     /// The same of a producer, which has properties of its own beside those of `[kafka]`.
     pub(super) fn of_producer(mut self, own: &Properties) -> Self {
         if let KafkaFailure::Property { section, property, .. } = &mut self
@@ -134,11 +139,10 @@ impl From<KafkaError> for KafkaFailure {
             let reason = if is_secret(&property) { "its value".to_owned() } else { sentence };
             return KafkaFailure::Property { section: "kafka.properties", property, reason };
         }
-        let sections = "`[kafka]`";
         if let KafkaError::ClientCreation(reason) = error {
-            return KafkaFailure::Client { sections, reason };
+            return KafkaFailure::client(reason);
         }
-        KafkaFailure::Client { sections, reason: error.to_string() }
+        KafkaFailure::client(error.to_string())
     }
 }
 

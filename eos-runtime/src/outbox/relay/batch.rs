@@ -70,9 +70,12 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
     while let Some(front) = queue.front() {
         let known = match &looked {
             Some((topic, known)) if *topic == front.topic => *known,
-            Some(_) | None => topics.look(&front.topic).await?,
+            Some(_) | None => {
+                let known = topics.look(&front.topic).await?;
+                looked = Some((Arc::clone(&front.topic), known));
+                known
+            }
         };
-        looked = Some((Arc::clone(&front.topic), known));
         let limit = match known {
             Topic::Known { max_bytes } => max_bytes,
             unfit @ (Topic::Missing | Topic::Forbidden | Topic::Impossible) => {
