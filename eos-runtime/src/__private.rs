@@ -8,8 +8,8 @@ pub use crate::extract::event::{event, topic_of_the_event};
 pub use crate::extract::{Delivery, FromRecord, FromRecordOptional, Needs, RefFromRecord, Rejection};
 pub use crate::listener::outcome::{IntoOutcome, Reply};
 pub use crate::listener::spec::{
-    Body, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, PlainHandler, TransactionParam,
-    Transactional, TxHandler,
+    Body, DeadLetters, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, PlainHandler, Retry,
+    TransactionParam, Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
 pub use crate::outbox::scope::{

@@ -200,7 +200,8 @@ pub type HandlerResult = Result<(), HandlerError>;
 
 /// Why an attempt failed, and whether another can help.
 ///
-/// `?` on an error means *again later*; [`HandlerError::fatal`] means *never again*. The error that was given stays
+/// `?` on an error means *again later*; [`HandlerError::fatal`] means *never again*; [`HandlerError::outage`] means *when
+/// what I need is back*. The error that was given stays
 /// reachable through [`source`](StdError::source), so that it can be looked for by type.
 ///
 /// ```
@@ -224,16 +225,26 @@ pub struct HandlerError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Try it again later; its partition waits.
+    /// Try it again later, as often as the listener's `retry` says; its partition waits.
     Again,
-    /// It can never succeed; its partition stops.
+    /// It can never succeed: it is set aside at once.
     Fatal,
+    /// Something that the listener needs is down: it waits until that is back. No attempt is counted, and nothing is set
+    /// aside, however long it lasts.
+    Outage,
 }
 
 impl HandlerError {
     /// Never again: no retry can help.
     pub fn fatal(why: impl Into<BoxError>) -> Self {
         HandlerError { error: why.into(), verdict: Some(Verdict::Fatal) }
+    }
+
+    /// Again when what this needs is back: *your* dependency is down (a payment service that answers 503, a cache that
+    /// refuses connections), and it is not the record's fault. The whole listener waits and looks again, at growing
+    /// intervals; the attempt is not counted.
+    pub fn outage(why: impl Into<BoxError>) -> Self {
+        HandlerError { error: why.into(), verdict: Some(Verdict::Outage) }
     }
 
     /// Again later; what `?` does for the common error types. Unlike a verdict of the application's own
@@ -247,6 +258,11 @@ impl HandlerError {
         self.verdict == Some(Verdict::Fatal)
     }
 
+    /// What it was made to say, where it was.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.verdict
+    }
+
     /// The error it was made of.
     pub fn inner(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.error
@@ -257,6 +273,7 @@ impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.verdict {
             Some(Verdict::Fatal) => "the handler failed for good",
+            Some(Verdict::Outage) => "the handler met an outage",
             Some(Verdict::Again) | None => "the handler failed",
         })
     }

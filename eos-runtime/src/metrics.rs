@@ -9,7 +9,8 @@
 //! | `eos_records_applied_total` | `listener` | records whose handler ran, and whose effects are committed where the listener is transactional |
 //! | `eos_records_duplicate_total` | `listener` | records whose message id had been processed before |
 //! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone |
-//! | `eos_attempts_failed_total` | `listener` | attempts that failed, for whatever reason but an outage of the database |
+//! | `eos_records_set_aside_total` | `listener` | records that no attempt could handle, and that are in `eos_dead_letter` instead |
+//! | `eos_attempts_failed_total` | `listener` | attempts that failed, for whatever reason but an outage |
 //! | `eos_outbox_published_total` | `database` | entries of the outbox that this process has put into Kafka |
 //! | `eos_outbox_refused_total` | `database` | refusals that were marked in an entry's row, see [`outbox`](mod@crate::outbox); one that is tried again and refused again counts again |
 //!
@@ -75,6 +76,8 @@ pub(crate) struct ListenerCounts {
     pub(crate) failed: Tally,
     /// Records without a message id, deduped by position alone.
     pub(crate) without_id: Tally,
+    /// Records that were set aside.
+    pub(crate) set_aside: Tally,
 }
 
 impl ListenerCounts {
@@ -92,8 +95,9 @@ impl ListenerCounts {
                 metrics::counter!("eos_attempts_failed_total", "listener" => listener.clone()),
             ),
             without_id: Tally::told(
-                metrics::counter!("eos_records_without_id_total", "listener" => listener),
+                metrics::counter!("eos_records_without_id_total", "listener" => listener.clone()),
             ),
+            set_aside: Tally::told(metrics::counter!("eos_records_set_aside_total", "listener" => listener)),
         }
     }
 }

@@ -33,6 +33,21 @@ pub struct Applied {
     pub pid: i64,
 }
 
+/// A row of `eos_dead_letter`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Where the record lies.
+    pub partition: i32,
+    /// Where the record lies.
+    pub offset: i64,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// In a word.
+    pub reason: String,
+    /// In its chain of causes.
+    pub error: String,
+}
+
 /// A row of `eos_position`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
@@ -220,6 +235,27 @@ impl Database {
                 epoch,
                 next_offset,
                 last_offset,
+            })
+            .collect())
+    }
+
+    /// What is set aside; an error while eos has not made its tables yet.
+    pub async fn dead_letters(&self, group: &str, topic: &str) -> sqlx::Result<Vec<SetAside>> {
+        let sql = AssertSqlSafe(format!(
+            "select {PARTITION}, record_offset, attempts, reason, error from eos_dead_letter \
+             where group_id = '{group}' and topic = '{topic}' order by id",
+            PARTITION = self.quoted("partition"),
+        ));
+        let rows: Vec<(i32, i64, i32, String, String)> =
+            on_pool!(self, pool => sqlx::query_as(sql).fetch_all(pool).await)?;
+        Ok(rows
+            .into_iter()
+            .map(|(partition, offset, attempts, reason, error)| SetAside {
+                partition,
+                offset,
+                attempts,
+                reason,
+                error,
             })
             .collect())
     }

@@ -26,7 +26,7 @@ mod tell;
 mod waiting;
 
 pub use connect::Connect;
-pub use database::{Applied, Database, Kind, Position};
+pub use database::{Applied, Database, Kind, Position, SetAside};
 pub use kafka::{Kafka, Seen, Sent};
 pub use order::{Order, What};
 pub use outbox::{Delivery, Events, Raw};

@@ -29,8 +29,14 @@ pub enum What {
     FailAlways,
     /// Says that it can never succeed.
     Fatal,
+    /// Says that something it needs is down, while the scene's gate is closed.
+    Outage,
+    /// Ends the process, as a handler does that overflows its stack.
+    Kill,
     /// Panics at the first attempt.
     Panic,
+    /// Panics at every attempt.
+    PanicAlways,
     /// Goes on after an SQL error as if nothing had been, at the first two attempts.
     SwallowTwice,
     /// Makes a decoy schema, which has tables of the same names, the first in the search path.
@@ -45,6 +51,13 @@ pub enum What {
     Oversleep,
     /// Sleeps past its deadline inside the database at the first attempt.
     OversleepInTheDatabase,
+}
+
+impl What {
+    /// Whether no attempt can succeed, so that its order is set aside.
+    pub fn never_succeeds(self) -> bool {
+        matches!(self, What::FailAlways | What::Fatal | What::Kill | What::PanicAlways)
+    }
 }
 
 impl Order {

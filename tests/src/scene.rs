@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::database::{Applied, Database, Kind, Position};
+use crate::database::{Applied, Database, Kind, Position, SetAside};
 use crate::kafka::{Kafka, Sent};
 use crate::order::{Order, What};
 use crate::servers::servers;
@@ -127,8 +127,8 @@ impl Scene {
             .env("EOS__APP__TOPIC", &self.topic)
             .env("EOS__KAFKA__COMMIT_INTERVAL", "100ms")
             .env("EOS__DATABASE__VERIFY_EVERY", "300ms")
-            .env("EOS__RETRY__INITIAL", "50ms")
-            .env("EOS__RETRY__MAX", "500ms")
+            .env("EOS__RETRY__BACKOFF", "50ms")
+            .env("EOS__RETRY__MAX_BACKOFF", "500ms")
             .env("SINK_LISTENER", listener)
             .env("SINK_TOLD", self.told().0.to_string_lossy())
             .env("SINK_GATE", self.gate().to_string_lossy())
@@ -256,6 +256,11 @@ impl Scene {
         .await;
     }
 
+    /// What is set aside, nothing while there are no tables.
+    pub async fn dead_letters(&self) -> Vec<SetAside> {
+        self.database.dead_letters(&self.group, &self.topic).await.unwrap_or_default()
+    }
+
     /// The positions, none while there are no tables.
     pub async fn positions(&self) -> Vec<Position> {
         self.database.positions(&self.group, &self.topic).await.unwrap_or_default()
@@ -283,7 +288,8 @@ impl Scene {
         .await;
     }
 
-    /// The promise: waits until all records are done with, then compares effects, inbox and positions with the ledger.
+    /// The promise: waits until all records are done with, then compares effects, inbox, positions and what is set aside with
+    /// the ledger. An order that [no attempt can serve](What::never_succeeds) may be set aside once instead.
     pub async fn every_order_once(&self) {
         self.is_caught_up(PATIENCE).await;
         self.assert_every_order_once().await;
@@ -308,7 +314,9 @@ impl Scene {
             self.database.positions(&self.group, &self.topic).await.expect("positions can be read");
         let inbox = self.database.inbox(&self.group, &self.topic).await.expect("the inbox can be read");
         let streams = self.database.streams(&self.group, &self.topic).await.expect("streams can be read");
-        let mut wrong = effects_disagree(&ledger, &applied);
+        let set_aside = self.database.dead_letters(&self.group, &self.topic).await;
+        let mut wrong =
+            effects_disagree(&ledger, &applied, &set_aside.expect("what is set aside can be read"));
         wrong.extend(positions_disagree(&ledger, &positions, self.ends()));
         wrong.extend(inbox_disagrees(&ledger, &inbox));
         if streams != 1 {
@@ -328,7 +336,19 @@ impl Scene {
     }
 }
 
-fn effects_disagree(ledger: &[Produced], applied: &[Applied]) -> Vec<String> {
+fn effects_disagree(ledger: &[Produced], applied: &[Applied], set_aside: &[SetAside]) -> Vec<String> {
+    let mut aside: HashMap<String, usize> = HashMap::new();
+    let mut wrong = Vec::new();
+    for letter in set_aside {
+        let at = (letter.partition, letter.offset);
+        match ledger.iter().find(|sent| (sent.partition, sent.offset) == at) {
+            Some(sent) if sent.order.what.never_succeeds() => {
+                *aside.entry(sent.order.order_id.to_string()).or_default() += 1;
+            }
+            Some(_) => wrong.push(format!("a good order is set aside: {letter:?}")),
+            None => {}
+        }
+    }
     let mut times: HashMap<&str, Vec<&Applied>> = HashMap::new();
     for effect in applied {
         times.entry(&effect.order_id).or_default().push(effect);
@@ -337,14 +357,14 @@ fn effects_disagree(ledger: &[Produced], applied: &[Applied]) -> Vec<String> {
         .iter()
         .map(|produced| (produced.order.order_id.to_string(), (produced.partition, produced.offset)))
         .collect();
-    let mut wrong = Vec::new();
     for (id, at) in &ids {
-        match times.get(id.as_str()).map_or(&[][..], Vec::as_slice) {
-            [] => wrong.push(format!("order {id} at {at:?} is lost")),
-            [_] => {}
-            several => {
-                wrong.push(format!("order {id} at {at:?} is applied {} times: {several:?}", several.len()))
-            }
+        match (times.get(id.as_str()).map_or(&[][..], Vec::as_slice), aside.get(id).copied().unwrap_or(0)) {
+            ([], 0) => wrong.push(format!("order {id} at {at:?} is lost")),
+            ([_], 0) | ([], 1) => {}
+            (several, aside) => wrong.push(format!(
+                "order {id} at {at:?} is applied {} times and set aside {aside} times: {several:?}",
+                several.len()
+            )),
         }
     }
     wrong.extend(

@@ -47,6 +47,15 @@ impl Launch {
         self
     }
 
+    /// Without dead letters, whatever the listener says.
+    #[must_use]
+    pub fn never_set_aside(mut self) -> Self {
+        for listener in ["POSTGRES", "MARIADB", "SQLITE"] {
+            self = self.env(&format!("EOS__LISTENERS__SINKS__{listener}__DEAD_LETTER"), "off");
+        }
+        self
+    }
+
     /// A property of librdkafka, by its own name.
     #[must_use]
     pub fn kafka(self, property: &str, value: &str) -> Self {
@@ -162,6 +171,13 @@ impl Service {
             Some(Signal::KILL.as_raw()),
             "it was to be killed by its fault: {status}"
         );
+    }
+
+    /// Waits until it has been ended by a signal, whichever it was.
+    pub async fn dies(&mut self) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = self.exit(PATIENCE).await;
+        assert!(status.signal().is_some(), "it was to be ended by its handler: {status}");
     }
 
     /// Waits until every thread of it sleeps (a fault has stopped it).

@@ -9,12 +9,14 @@ use futures_util::future::join_all;
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
 /// Every point there is, and which time it is passed that kills: the first, and one in mid-work where there is one.
-const POINTS: [(&str, &[u32]); 6] = [
+const POINTS: [(&str, &[u32]); 8] = [
     ("before_take", &[1, 2]),
     ("after_take", &[1, 2]),
+    ("after_count", &[1, 2]),
     ("before_claim", &[1, 2]),
     ("after_claim", &[1, 7]),
     ("after_handler", &[1, 7]),
+    ("after_set_aside", &[1, 2]),
     ("after_commit", &[1, 7]),
 ];
 
@@ -55,7 +57,10 @@ async fn crash_once(kind: Kind, fault: String) {
     let scene = Scene::new(kind, 2, SINKS).await;
     for partition in 0..2 {
         let orders = scene.produce_to(partition, What::Insert, 12).await;
+        let never = scene.produce_to(partition, What::Fatal, 1).await;
         scene.produce_again(&orders[..3]).await;
+        scene.produce_again(&never).await;
+        scene.produce_to(partition, What::Insert, 3).await;
     }
     scene.produce_without_ids(8).await;
     let mut crashes = scene.launch().fault(&fault).start();
@@ -65,6 +70,7 @@ async fn crash_once(kind: Kind, fault: String) {
     scene.every_order_once().await;
     next.stop().await;
     scene.assert_every_order_once().await;
+    assert_eq!(scene.dead_letters().await.len(), 2, "one of each partition, and none for its duplicate");
 }
 
 fn points_named_in(folder: &Path) -> BTreeSet<String> {

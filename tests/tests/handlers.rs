@@ -122,13 +122,13 @@ async fn oversleeps(what: What) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_can_never_succeed_stops_only_its_partition() {
+async fn without_dead_letters_an_order_that_can_never_succeed_stops_only_its_partition() {
     let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
     scene.produce_to(0, What::Insert, 3).await;
     scene.produce_to(0, What::Fatal, 1).await;
     scene.produce_to(0, What::Insert, 3).await;
     scene.produce_to(1, What::Insert, 10).await;
-    let mut service = scene.launch().env("EOS__RETRY__STOPPED_LOG_EVERY", "1s").start();
+    let mut service = scene.launch().never_set_aside().env("EOS__RETRY__STOPPED_LOG_EVERY", "1s").start();
     service.has_said_times(STOPPED, 2).await;
     scene.produce_to(1, What::Insert, 10).await;
     scene.has_applied(23).await;
@@ -147,7 +147,8 @@ async fn an_order_that_can_never_succeed_stops_only_its_partition() {
 async fn a_stop_is_answered_at_once_while_a_record_waits_for_its_retry() {
     let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
     scene.produce(What::FailAlways, 1).await;
-    let mut service = scene.launch().env("EOS__RETRY__INITIAL", "1h").env("EOS__RETRY__MAX", "1h").start();
+    let mut service =
+        scene.launch().env("EOS__RETRY__BACKOFF", "1h").env("EOS__RETRY__MAX_BACKOFF", "1h").start();
     service.has_said("tries again in").await;
     let began = Instant::now();
     service.stop().await;
@@ -165,7 +166,7 @@ async fn a_rebalance_is_answered_at_once_while_a_record_waits_for_its_retry() {
         scene.produce_to(partition, What::FailAlways, 1).await;
         scene.produce_to(partition, What::Insert, 5).await;
     }
-    let slow = || scene.launch().env("EOS__RETRY__INITIAL", "1h").env("EOS__RETRY__MAX", "1h");
+    let slow = || scene.launch().env("EOS__RETRY__BACKOFF", "1h").env("EOS__RETRY__MAX_BACKOFF", "1h");
     let mut one = slow().start();
     one.has_said_times("tries again in", 2).await;
     let mut other = scene.launch().env("SINK_FIXED", "yes").start();

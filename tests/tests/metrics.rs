@@ -51,7 +51,7 @@ async fn a_recorder_is_told_what_listeners_and_the_relay_have_done() {
     scene.kafka.produce(&scene.topic, &notes).await;
 
     let settings = format!(
-        "[kafka]\nbootstrap_servers = \"{}\"\ngroup = \"{}\"\n[database]\nurl = \"{}\"\n[retry]\ninitial = \"10ms\"\n\
+        "[kafka]\nbootstrap_servers = \"{}\"\ngroup = \"{}\"\n[database]\nurl = \"{}\"\n[retry]\nbackoff = \"10ms\"\n\
          [app]\ntopic = \"{}\"\n",
         servers().kafka,
         scene.group,

@@ -54,13 +54,13 @@ async fn records_of_every_shape_arrive_byte_for_byte_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_does_not_parse_stops_its_partition_and_is_named() {
+async fn without_dead_letters_a_record_that_does_not_parse_stops_its_partition_and_is_named() {
     let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
     scene.produce_to(0, What::Insert, 3).await;
     let broken = Sent { partition: Some(0), payload: Some(BYTES.to_vec()), ..Sent::default() };
     let written = scene.kafka.produce(&scene.topic, &[broken]).await;
     scene.produce_to(1, What::Insert, 5).await;
-    let mut service = scene.launch().start();
+    let mut service = scene.launch().never_set_aside().start();
     service.has_said("the partition is stopped").await;
     let offset = format!("offset={}", written[0].1);
     assert!(

@@ -5,9 +5,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
-use syn::{Ident, LitStr};
+use syn::Ident;
 
-use super::model::{Dedupe, Id, Listener, Mode, Parameter, Topics};
+use super::model::{DeadLetters, Dedupe, Id, Listener, Mode, Parameter, Retry, Topics};
 use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
@@ -28,6 +28,11 @@ fn record(listener: &Listener) -> TokenStream {
     let deadline = listener.deadline_ms;
     let concurrency = listener.concurrency;
     let mode = mode(&listener.mode);
+    let retry = retry(listener.retry);
+    let dead_letters = match listener.dead_letters {
+        DeadLetters::Table => format_ident!("Table"),
+        DeadLetters::Off => format_ident!("Off"),
+    };
     let needs = listener.parameters.iter().map(needs);
     let body = body(listener);
     quote_spanned! {ours()=>
@@ -40,6 +45,8 @@ fn record(listener: &Listener) -> TokenStream {
             deadline: #eos::Duration::from_millis(#deadline),
             concurrency: #concurrency,
             mode: #mode,
+            retry: #retry,
+            dead_letters: #eos::DeadLetters::#dead_letters,
             needs: |__needs| { #(#needs)* },
             body: || #body,
         }
@@ -95,6 +102,24 @@ fn mode(mode: &Mode) -> TokenStream {
     }
 }
 
+fn retry(retry: Retry) -> TokenStream {
+    let eos = eos();
+    let max = option(retry.max);
+    let millis =
+        |ms: Option<u64>| option(ms.map(|ms| quote_spanned!(ours()=> #eos::Duration::from_millis(#ms))));
+    let (backoff, max_backoff) = (millis(retry.backoff_ms), millis(retry.max_backoff_ms));
+    let (factor, jitter) = (option(retry.factor), option(retry.jitter));
+    quote_spanned! {ours()=>
+        #eos::Retry {
+            max: #max,
+            backoff: #backoff,
+            factor: #factor,
+            max_backoff: #max_backoff,
+            jitter: #jitter,
+        }
+    }
+}
+
 /// What a parameter asks of the application.
 fn needs(parameter: &Parameter) -> TokenStream {
     let eos = eos();
@@ -146,9 +171,9 @@ fn handler(listener: &Listener) -> TokenStream {
     quote_spanned!(at(function)=> ::std::boxed::Box::pin(async move { #takes #outcome }))
 }
 
-fn option(text: Option<&LitStr>) -> TokenStream {
-    match text {
-        Some(text) => quote_spanned!(ours()=> ::core::option::Option::Some(#text)),
+fn option<T: ToTokens>(value: Option<T>) -> TokenStream {
+    match value {
+        Some(value) => quote_spanned!(ours()=> ::core::option::Option::Some(#value)),
         None => quote_spanned!(ours()=> ::core::option::Option::None),
     }
 }

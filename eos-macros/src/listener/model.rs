@@ -4,6 +4,7 @@
 //! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
 //! a parameter, and a listener without a topic takes an event.
 
+mod retry;
 mod signature;
 mod text;
 mod values;
@@ -26,6 +27,8 @@ pub(crate) struct Listener {
     pub(crate) deadline_ms: u64,
     pub(crate) concurrency: u16,
     pub(crate) mode: Mode,
+    pub(crate) retry: Retry,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) returns: Type,
 }
@@ -69,6 +72,24 @@ pub(crate) enum Dedupe {
     Position,
 }
 
+/// `retry(…)`; what is `None` is for the settings to say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Retry {
+    pub(crate) max: Option<u32>,
+    pub(crate) backoff_ms: Option<u64>,
+    pub(crate) factor: Option<f64>,
+    pub(crate) max_backoff_ms: Option<u64>,
+    pub(crate) jitter: Option<f64>,
+}
+
+/// `dead_letter = …`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum DeadLetters {
+    #[default]
+    Table,
+    Off,
+}
+
 /// What the function is called with, in its order.
 #[derive(Debug)]
 pub(crate) enum Parameter {
@@ -104,6 +125,8 @@ impl Listener {
             deadline_ms: words.deadline_ms,
             concurrency: words.concurrency,
             mode: mode?,
+            retry: words.retry,
+            dead_letters: words.dead_letters,
             parameters: shape.parameters,
             returns: shape.returns?,
         })

@@ -110,7 +110,7 @@ where
 {
     let mut wait = Duration::from_millis(250);
     while let Err(error) = probe().await {
-        if D::fault(&error) != Fault::Unavailable {
+        if !matches!(D::fault(&error), Fault::Unavailable | Fault::ReadOnly) {
             let (name, setting) = (planned.name.clone(), planned.setting.clone());
             return Err(Error::Database { name, setting, source: error.into() });
         }

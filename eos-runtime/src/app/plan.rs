@@ -13,10 +13,11 @@ use crate::consumer::Classify;
 use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::listener::resolved::{Listener, Promise};
-use crate::listener::spec::{Body, ListenerSpec, Mode};
+use crate::listener::retry::RetryPolicy;
+use crate::listener::spec::{Body, DeadLetters, ListenerSpec, Mode};
 use crate::settings::{
-    DatabaseKind, Environment, File, Found, Given, ListenerOverride, RelayRuns, Settings, Values, either,
-    keep, tables_read,
+    DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns, RetryOverride,
+    Settings, Values, either, keep, tables_read,
 };
 
 /// What will run.
@@ -132,6 +133,7 @@ impl<'a> Making<'a> {
         let topics = self.topics(spec);
         let group = self.group(spec, over);
         let promise = self.promise(spec);
+        let retry = self.retry(spec, over);
         self.needs(spec);
         Some(Listener {
             id: spec.id,
@@ -140,6 +142,8 @@ impl<'a> Making<'a> {
             deadline: over.and_then(|over| over.deadline).unwrap_or(spec.deadline),
             concurrency,
             promise: promise?,
+            retry: retry?,
+            dead_letters: dead_letters(spec, over),
         })
     }
 
@@ -199,6 +203,30 @@ impl<'a> Making<'a> {
         Some(Arc::from(group))
     }
 
+    /// The listener's table over its attribute over `[retry]`.
+    fn retry(&self, spec: &ListenerSpec, over: Option<&ListenerOverride>) -> Option<RetryPolicy> {
+        let (none, settings, spoken) = (RetryOverride::default(), &self.settings.retry, spec.retry);
+        let over = over.map_or(&none, |over| &over.retry);
+        let retry = RetryPolicy {
+            max: over.max.or(spoken.max).unwrap_or(settings.max),
+            backoff: over.backoff.or(spoken.backoff).unwrap_or(settings.backoff),
+            factor: over.factor.or(spoken.factor).unwrap_or(settings.factor),
+            max_backoff: over.max_backoff.or(spoken.max_backoff).unwrap_or(settings.max_backoff),
+            jitter: over.jitter.or(spoken.jitter).unwrap_or(settings.jitter),
+        };
+        if retry.max_backoff < retry.backoff {
+            self.found.add(format!(
+                "listener `{}`: its longest wait between attempts (`max_backoff`, {}) is shorter than the first one \
+                 (`backoff`, {})",
+                spec.id,
+                humantime::format_duration(retry.max_backoff),
+                humantime::format_duration(retry.backoff)
+            ));
+            return None;
+        }
+        Some(retry)
+    }
+
     fn promise(&mut self, spec: &ListenerSpec) -> Option<Promise> {
         let body = (spec.body)();
         let transactional = match (spec.mode, body) {
@@ -243,6 +271,15 @@ impl<'a> Making<'a> {
             // A mistake is noted there; the extractor finds the database by name.
             self.databases.find(spec.id, Some(name));
         }
+    }
+}
+
+/// Where the listener's dead letters go; without a database there is no table.
+fn dead_letters(spec: &ListenerSpec, over: Option<&ListenerOverride>) -> DeadLetters {
+    match (spec.mode, over.and_then(|over| over.dead_letter)) {
+        (Mode::Plain, _) | (Mode::Transactional(_), Some(DeadLetter::Off)) => DeadLetters::Off,
+        (Mode::Transactional(_), Some(DeadLetter::Table)) => DeadLetters::Table,
+        (Mode::Transactional(_), None) => spec.dead_letters,
     }
 }
 

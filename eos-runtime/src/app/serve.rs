@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
-use crate::consumer::{Bound, RetryPolicy, Work, run_plain, run_transactional};
+use crate::consumer::{Bound, Breaker, Outage, Work, run_plain, run_transactional};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
 use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
@@ -113,12 +113,6 @@ async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<
 /// What the workers of each listener share, in the plan's order.
 pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
-    let retry = RetryPolicy {
-        initial: settings.retry.initial,
-        factor: settings.retry.factor,
-        max: settings.retry.max,
-        jitter: settings.retry.jitter,
-    };
     let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
     let work = |listener: &Listener| {
         let (isolation, dedupe) = match listener.promise {
@@ -134,7 +128,10 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),
-            retry,
+            retry: listener.retry,
+            dead_letters: listener.dead_letters,
+            breaker: Breaker::new(settings.dead_letters.breaker, settings.dead_letters.breaker_pace),
+            outage: Outage::default(),
             stopped_log_every: settings.retry.stopped_log_every,
             start: settings.kafka.start,
             on_gap: settings.kafka.on_retention_gap,
@@ -242,6 +239,7 @@ fn say_counts(work: &Work) {
         applied = counts.applied.sum(),
         duplicates = counts.duplicates.sum(),
         failed_attempts = counts.failed.sum(),
+        set_aside = counts.set_aside.sum(),
         without_message_id = counts.without_id.sum(),
         "what this process did"
     );

@@ -6,7 +6,7 @@ use super::builder::{App, app};
 use super::plan::Plan;
 use crate::error::Error;
 use crate::listener::resolved::{DatabaseRef, Promise};
-use crate::listener::spec::{Body, Dedupe, Isolation, ListenerSpec, Mode, Transactional};
+use crate::listener::spec::{Body, DeadLetters, Dedupe, Isolation, ListenerSpec, Mode, Retry, Transactional};
 use crate::settings::{Environment, Mistakes};
 
 const LEAST: [(&str, &str); 2] = [("EOS_KAFKA_BOOTSTRAP_SERVERS", "a:1"), ("EOS_KAFKA_GROUP", "billing")];
@@ -21,6 +21,8 @@ fn plain(id: &'static str, topics: &'static [&'static str]) -> ListenerSpec {
         deadline: Duration::from_secs(30),
         concurrency: 1,
         mode: Mode::Plain,
+        retry: Retry::default(),
+        dead_letters: DeadLetters::default(),
         needs: |_| {},
         body: || Body::Plain(|_| Box::pin(async { Ok(()) })),
     }

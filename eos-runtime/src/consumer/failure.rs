@@ -1,4 +1,15 @@
 //! Why an attempt failed, and what follows from it.
+//!
+//! | what was met | what follows |
+//! |---|---|
+//! | the application's own rule ([`Classify`]) | what it says |
+//! | `HandlerError::fatal`, an extractor that cannot read the record | set aside at once: *poison* |
+//! | `HandlerError::outage`, a database that is away, read-only, full, or ahead of which the program is | *outage*: the listener waits; not counted |
+//! | a serialization failure, a deadlock | again at once, ten times; not counted |
+//! | a handler that ended the transaction itself | the partition stops: what it wrote cannot be undone |
+//! | anything else: a constraint, a timeout, a panic, an overrun | again later, `retry(max)` attempts in all; then set aside |
+//!
+//! What a database's error is, is said by SQLSTATE or number in each `store/*/pool.rs`, never by its text.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,7 +18,7 @@ use std::time::Duration;
 
 use crate::error::{HandlerError, Verdict};
 use crate::listener::outcome::find;
-use crate::store::{Dialect, Fault};
+use crate::store::{Fault, Reason, fault_of};
 
 /// The application's own rules, asked before ours; each looks for one type of error.
 #[derive(Clone, Default)]
@@ -60,6 +71,15 @@ pub(super) enum Failure {
     /// The database could not begin the attempt.
     #[error("the attempt could not begin")]
     Begin(#[source] sqlx::Error),
+    /// Found when the partition was taken.
+    #[error(
+        "{attempts} attempts were begun, and the process ended before it said how the last of them went: the record may \
+         be what ends it"
+    )]
+    Killed {
+        /// How many.
+        attempts: u32,
+    },
 }
 
 /// What follows from a failure.
@@ -67,38 +87,63 @@ pub(super) enum Failure {
 pub(super) enum Next {
     /// Again at once: two transactions met.
     AtOnce,
-    /// Again after a wait.
+    /// Something that is needed is down: again when it is back, uncounted.
+    Outage,
+    /// Again after a wait, as often as the listener's `retry` says.
     Later,
+    /// No attempt can help.
+    SetAside,
     /// The partition stops.
     Stop,
 }
 
 impl Failure {
     /// What follows, by the application's rules first, then by ours.
-    pub(super) fn next<D: Dialect>(&self, classify: &Classify) -> Next {
-        self.decide(classify, |error| D::fault(error) == Fault::Transient)
-    }
-
-    /// The same for a listener without a database.
-    pub(super) fn next_plain(&self, classify: &Classify) -> Next {
-        self.decide(classify, |_| false)
-    }
-
-    fn decide(&self, classify: &Classify, transient: impl Fn(&sqlx::Error) -> bool) -> Next {
+    pub(super) fn next(&self, classify: &Classify) -> Next {
         match self {
-            Failure::Handler(error) => match classify.verdict(error) {
-                Some(Verdict::Fatal) => Next::Stop,
+            Failure::Handler(error) => match classify.verdict(error).or(error.verdict()) {
+                Some(Verdict::Fatal) => Next::SetAside,
                 Some(Verdict::Again) => Next::Later,
-                None if error.is_fatal() => Next::Stop,
-                None if find::<sqlx::Error>(error).is_some_and(transient) => Next::AtOnce,
-                None => Next::Later,
+                Some(Verdict::Outage) => Next::Outage,
+                None => find::<sqlx::Error>(error).map_or(Next::Later, of_database),
             },
-            Failure::Commit(error) | Failure::Begin(error) if transient(error) => Next::AtOnce,
+            // The handler did not run: it is not the record's fault.
+            Failure::Begin(error) => match of_database(error) {
+                Next::AtOnce => Next::AtOnce,
+                Next::Outage | Next::Later | Next::SetAside | Next::Stop => Next::Outage,
+            },
+            Failure::Commit(error) => of_database(error),
             Failure::Strayed(_) => Next::Stop,
-            Failure::Overran(_) | Failure::Panicked(_) | Failure::Commit(_) | Failure::Begin(_) => {
-                Next::Later
+            Failure::Killed { .. } => Next::SetAside,
+            Failure::Overran(_) | Failure::Panicked(_) => Next::Later,
+        }
+    }
+
+    /// The database's own error, where there is one.
+    pub(super) fn database_error(&self) -> Option<&sqlx::Error> {
+        find(self)
+    }
+
+    /// The word for it in the dead letter, which follows if no attempt is left.
+    pub(super) fn reason(&self, next: Next) -> Reason {
+        match self {
+            Failure::Killed { .. } => Reason::Killed,
+            Failure::Overran(_) => Reason::Overran,
+            Failure::Panicked(_) => Reason::Panicked,
+            Failure::Handler(_) if next == Next::SetAside => Reason::Poison,
+            Failure::Handler(_) | Failure::Commit(_) | Failure::Strayed(_) | Failure::Begin(_) => {
+                Reason::Failed
             }
         }
+    }
+}
+
+/// What follows from a database's error.
+fn of_database(error: &sqlx::Error) -> Next {
+    match fault_of(error) {
+        Fault::Unavailable | Fault::ReadOnly | Fault::Unready | Fault::Refused => Next::Outage,
+        Fault::Transient => Next::AtOnce,
+        Fault::Overdue | Fault::Failed => Next::Later,
     }
 }
 

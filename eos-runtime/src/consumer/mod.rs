@@ -8,16 +8,20 @@
 //!            ↑                                            │ not ours │ in doubt
 //!            └────────────────────────────────────────────┴──────────┘
 //! ```
+//!
+//! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
+//! of a listener know together; `transactional/failed.rs` does it.
 
+mod breaker;
 mod failure;
 mod invoke;
 mod log_identity;
 mod message_id;
 pub(crate) mod once;
+mod outage;
 mod owner;
 mod plain;
 mod queue;
-mod retry;
 mod seats;
 mod standing;
 mod stopped;
@@ -27,9 +31,10 @@ mod transactional;
 mod vigil;
 mod work;
 
+pub(crate) use breaker::Breaker;
 pub(crate) use failure::{Chain, Classify, Rule};
+pub(crate) use outage::Outage;
 pub(crate) use plain::run as run_plain;
-pub(crate) use retry::RetryPolicy;
 pub(crate) use seats::Seats;
 pub(crate) use transactional::{Bound, run as run_transactional};
 pub(crate) use vigil::Vigil;

@@ -130,11 +130,23 @@ async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Reco
     let mut attempt = 1;
     loop {
         let delivery = work.delivery(record, attempt);
-        let Err(failure) = invoke(handler(&delivery), work.deadline).await else { return Ok(()) };
-        work.counts.failed.one();
-        if failure.next_plain(&work.classify) == Next::Stop {
-            return Err(Halt::Stop(BoxError::from(failure)));
+        let Err(failure) = invoke(handler(&delivery), work.deadline).await else {
+            work.outage.over(&work.id);
+            return Ok(());
+        };
+        match failure.next(&work.classify) {
+            Next::Outage => {
+                work.outage.found(&work.id, &queue.lease, &work.retry, &failure);
+                if queue.lease.revoked_within(work.retry.wait(1)).await || !turn(work, queue).await {
+                    return Err(Halt::Revoked);
+                }
+                continue;
+            }
+            Next::SetAside | Next::Stop => return Err(Halt::Stop(BoxError::from(failure))),
+            Next::AtOnce | Next::Later => {}
         }
+        work.outage.over(&work.id);
+        work.counts.failed.one();
         let wait = work.retry.wait(attempt);
         tracing::warn!(
             listener = %work.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
@@ -144,5 +156,14 @@ async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Reco
             return Err(Halt::Revoked);
         }
         attempt += 1;
+    }
+}
+
+/// Waits while what the listener needs is down; `false` where the partition is not ours any more.
+async fn turn(work: &Work, queue: &Queue) -> bool {
+    tokio::select! {
+        biased;
+        () = queue.lease.revoked.cancelled() => false,
+        () = work.outage.turn(&work.retry) => true,
     }
 }

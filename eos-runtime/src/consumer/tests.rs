@@ -8,11 +8,12 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
 use tokio::sync::oneshot;
 
-use super::{Bound, Classify, RetryPolicy, Seats, Vigil, Work, run_transactional};
+use super::{Bound, Breaker, Classify, Outage, Seats, Vigil, Work, run_transactional};
 use crate::PgTx;
 use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
-use crate::listener::spec::{Dedupe, HandlerFuture, Isolation};
+use crate::listener::retry::RetryPolicy;
+use crate::listener::spec::{DeadLetters, Dedupe, HandlerFuture, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
@@ -94,11 +95,15 @@ impl World {
             id_headers: Arc::from(["message-id".to_owned()]),
             classify: Classify::default(),
             retry: RetryPolicy {
-                initial: Duration::from_millis(10),
+                max: 5,
+                backoff: Duration::from_millis(10),
                 factor: 2.0,
-                max: Duration::from_millis(100),
+                max_backoff: Duration::from_millis(100),
                 jitter: 0.0,
             },
+            dead_letters: DeadLetters::default(),
+            breaker: Breaker::new(20, Duration::from_secs(60)),
+            outage: Outage::default(),
             stopped_log_every: Duration::from_secs(60),
             start: Start::Earliest,
             on_gap: RetentionGap::Stop,

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::breaker::Breaker;
 use super::failure::Classify;
-use super::retry::RetryPolicy;
+use super::outage::Outage;
 use crate::extract::{Delivery, States};
-use crate::listener::spec::{Dedupe, Isolation};
+use crate::listener::retry::RetryPolicy;
+use crate::listener::spec::{DeadLetters, Dedupe, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
 use crate::store::StoreOptions;
 
-/// A listener as its workers see it; read-only but for the counts.
+/// A listener as its workers see it; read-only but for the counts, and what they know of outages and failures in a row.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) id: Arc<str>,
@@ -25,6 +27,10 @@ pub(crate) struct Work {
     pub(crate) id_headers: Arc<[String]>,
     pub(crate) classify: Classify,
     pub(crate) retry: RetryPolicy,
+    /// Where records go that no attempt can handle.
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) breaker: Breaker,
+    pub(crate) outage: Outage,
     /// How often a stopped partition says so again.
     pub(crate) stopped_log_every: Duration,
     pub(crate) start: Start,
@@ -37,6 +43,11 @@ pub(crate) struct Work {
 impl Work {
     pub(crate) fn options(&self) -> StoreOptions {
         StoreOptions { isolation: self.isolation, deadline: self.deadline }
+    }
+
+    /// How many attempts a record has, for the log; none where it is tried for ever.
+    pub(super) fn attempts_at_most(&self) -> Option<u32> {
+        (self.dead_letters != DeadLetters::Off).then_some(self.retry.max)
     }
 
     pub(crate) fn delivery<'a>(&'a self, record: &'a Record, attempt: u32) -> Delivery<'a> {

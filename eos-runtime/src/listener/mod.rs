@@ -2,4 +2,5 @@
 
 pub(crate) mod outcome;
 pub(crate) mod resolved;
+pub(crate) mod retry;
 pub(crate) mod spec;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::spec::{Body, Dedupe, Isolation, PlainHandler};
+use super::retry::RetryPolicy;
+use super::spec::{Body, DeadLetters, Dedupe, Isolation, PlainHandler};
 
 /// One listener that runs in this process.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(crate) struct Listener {
     /// Consumers of it in this process, at least one.
     pub(crate) concurrency: u16,
     pub(crate) promise: Promise,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) dead_letters: DeadLetters,
 }
 
 /// What it promises, with what that takes.

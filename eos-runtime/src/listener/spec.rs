@@ -29,6 +29,10 @@ pub struct ListenerSpec {
     pub concurrency: u16,
     /// What is promised.
     pub mode: Mode,
+    /// `retry(…)`; what is not said is that of the settings.
+    pub retry: Retry,
+    /// `dead_letter = …`.
+    pub dead_letters: DeadLetters,
     /// What its parameters need from the application, so that start-up can check it.
     pub needs: fn(&mut Needs),
     /// The function, behind one signature.
@@ -44,6 +48,31 @@ pub enum Mode {
     Plain,
     /// Position, inbox, the handler's rows: one commit.
     Transactional(Transactional),
+}
+
+/// The arguments of `retry(…)`, each `None` where it was not given.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Retry {
+    /// `max = 5`: attempts in all.
+    pub max: Option<u32>,
+    /// `backoff = "200ms"`: the wait before the second.
+    pub backoff: Option<Duration>,
+    /// `factor = 2`: what each further wait is multiplied by.
+    pub factor: Option<f64>,
+    /// `max_backoff = "10s"`: the longest wait.
+    pub max_backoff: Option<Duration>,
+    /// `jitter = 0.2`: the share of a wait that chance may take off.
+    pub jitter: Option<f64>,
+}
+
+/// Where records go that no attempt can handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeadLetters {
+    /// Into `eos_dead_letter`, in the transaction that moves the position past them.
+    #[default]
+    Table,
+    /// Nowhere: their partitions stop, or try for ever.
+    Off,
 }
 
 /// The arguments of `transactional(…)`.

@@ -109,7 +109,7 @@ impl<DB: TxDatabase> Tx<DB> {
             headers = with(headers, TRACE_HEADER, trace);
         }
         let ready = settings::resolve(&topic).map_err(BoxError::from);
-        match ready.and_then(|topic| Ok((topic, write_headers(&headers)?))) {
+        match ready.and_then(|topic| Ok((topic, write_headers(named_by_text(&headers)?)?))) {
             Ok((topic, headers)) => {
                 let id = self.pending.next_id();
                 self.pending.push(Entry { id, topic, key, type_name, payload, headers });
@@ -121,6 +121,12 @@ impl<DB: TxDatabase> Tx<DB> {
             }
         }
     }
+}
+
+/// Headers whose names the relay can send.
+fn named_by_text(headers: &Headers) -> Result<&Headers, BoxError> {
+    headers.iter().try_for_each(|(name, _)| std::str::from_utf8(name).map(drop))?;
+    Ok(headers)
 }
 
 /// An event that was encoded, before it belongs to a transaction.

@@ -88,7 +88,7 @@ impl<DB: TxDatabase + RelayDialect> OutboxDatabase for DB {}
 /// The caller's pool, as the statements want it.
 fn store<DB: OutboxDatabase>(pool: &Pool<DB>) -> Store<DB> {
     let home = Home::of(pool);
-    Store { pool: pool.clone(), schema: home.schema().to_owned(), home }
+    Store::of(pool.clone(), home)
 }
 
 impl From<Row> for Refused {

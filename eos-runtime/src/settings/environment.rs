@@ -108,6 +108,9 @@ fn path_of(name: &str) -> Option<Vec<String>> {
         [section @ ("kafka" | "outbox"), "properties", rest @ ..] => {
             vec![(*section).to_owned(), "properties".into(), property(&rest.join("__"))]
         }
+        ["listeners", id @ .., "retry", key] if !id.is_empty() => {
+            vec!["listeners".into(), id.join("::"), "retry".into(), (*key).to_owned()]
+        }
         ["listeners", id @ .., key] if !id.is_empty() => {
             vec!["listeners".into(), id.join("::"), (*key).to_owned()]
         }
@@ -162,6 +165,10 @@ mod tests {
         assert_eq!(
             path("EOS__LISTENERS__ORDERS__ON_ORDER__ENABLED"),
             "listeners / orders::on_order / enabled"
+        );
+        assert_eq!(
+            path("EOS__LISTENERS__ORDERS__ON_ORDER__RETRY__MAX_BACKOFF"),
+            "listeners / orders::on_order / retry / max_backoff"
         );
         assert_eq!(path("EOS_TEST_KAFKA"), "none");
     }

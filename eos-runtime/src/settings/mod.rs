@@ -31,7 +31,7 @@ pub(crate) use outbox::{Delivery, OnUndeliverable, Outbox, RelayRuns};
 pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use process::{keep, resolve, schema_of};
 pub(crate) use properties::Properties;
-pub(crate) use rest::{Inbox, ListenerOverride, Retry, Shutdown};
+pub(crate) use rest::{DeadLetter, DeadLetters, Inbox, ListenerOverride, Retry, RetryOverride, Shutdown};
 
 use reader::Section;
 
@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
     pub(crate) retry: Retry,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) shutdown: Shutdown,
     /// By the listener's id.
     pub(crate) listeners: BTreeMap<String, ListenerOverride>,
@@ -91,6 +92,7 @@ impl Settings {
             inbox: Inbox::read(root.section("inbox")),
             outbox: Outbox::read(root.section("outbox")),
             retry: Retry::read(root.section("retry")),
+            dead_letters: DeadLetters::read(root.section("dead_letters")),
             shutdown: Shutdown::read(root.section("shutdown")),
             listeners: root
                 .section("listeners")

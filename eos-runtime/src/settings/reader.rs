@@ -103,14 +103,19 @@ impl<'a> Section<'a> {
 
     /// A word out of a few, with a default.
     pub(super) fn choice<T: Choice>(&mut self, key: &'static str, default: T) -> T {
-        let Some(word) = self.optional::<String>(key) else { return default };
+        self.optional_choice(key).unwrap_or(default)
+    }
+
+    /// A word out of a few, if it is there.
+    pub(super) fn optional_choice<T: Choice>(&mut self, key: &'static str) -> Option<T> {
+        let word = self.optional::<String>(key)?;
         let chosen = T::WORDS.iter().find(|(known, _)| *known == word);
         let words = || T::WORDS.iter().map(|(known, _)| *known);
         if chosen.is_none() {
             let near = nearest(&word, words());
             self.refuse(key, &format!("`{word}` is none of its values; choose {}{near}", either(words())));
         }
-        chosen.map_or(default, |(_, value)| *value)
+        chosen.map(|(_, value)| *value)
     }
 
     /// Notes a mistake at one key, with where it was written.

@@ -1,11 +1,17 @@
-//! The small tables: `[inbox]`, `[retry]`, `[shutdown]`, and what `[listeners."<id>"]` overrides.
+//! The small tables: `[inbox]`, `[retry]`, `[dead_letters]`, `[shutdown]`, and what `[listeners."<id>"]` overrides.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::reader::Section;
+use super::setting::Choice;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const ATTEMPTS: RangeInclusive<u32> = 1..=1_000_000;
+const WAITS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+const FACTORS: RangeInclusive<f64> = 1.0..=100.0;
+const SHARES: RangeInclusive<f64> = 0.0..=1.0;
 
 /// `[inbox]`.
 #[derive(Debug, Clone)]
@@ -19,16 +25,48 @@ pub(crate) struct Inbox {
 /// `[retry]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Retry {
+    /// Attempts in all, after which a record is set aside.
+    pub(crate) max: u32,
     /// The wait before the second attempt.
-    pub(crate) initial: Duration,
+    pub(crate) backoff: Duration,
     /// What each further wait is multiplied by.
     pub(crate) factor: f64,
     /// The longest wait.
-    pub(crate) max: Duration,
+    pub(crate) max_backoff: Duration,
     /// The share of a wait that chance may take off, 0 to 1.
     pub(crate) jitter: f64,
     /// How often a stopped partition says so.
     pub(crate) stopped_log_every: Duration,
+}
+
+/// `retry` of a listener's table: what it says instead of its attribute and of `[retry]`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RetryOverride {
+    pub(crate) max: Option<u32>,
+    pub(crate) backoff: Option<Duration>,
+    pub(crate) factor: Option<f64>,
+    pub(crate) max_backoff: Option<Duration>,
+    pub(crate) jitter: Option<f64>,
+}
+
+/// `dead_letter` of a listener's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeadLetter {
+    Table,
+    Off,
+}
+
+impl Choice for DeadLetter {
+    const WORDS: &'static [(&'static str, Self)] = &[("table", DeadLetter::Table), ("off", DeadLetter::Off)];
+}
+
+/// `[dead_letters]`.
+#[derive(Debug, Clone)]
+pub(crate) struct DeadLetters {
+    /// How many in a row a listener sets aside before it slows down; 0 is no limit.
+    pub(crate) breaker: u32,
+    /// Between two, from there on.
+    pub(crate) breaker_pace: Duration,
 }
 
 /// `[shutdown]`.
@@ -46,6 +84,8 @@ pub(crate) struct ListenerOverride {
     /// Placeholders unresolved.
     pub(crate) group: Option<String>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) retry: RetryOverride,
+    pub(crate) dead_letter: Option<DeadLetter>,
 }
 
 impl Inbox {
@@ -71,19 +111,44 @@ impl Inbox {
 
 impl Retry {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let waits = Duration::from_millis(1)..=DAY;
         let retry = Retry {
-            initial: section.within("initial", Duration::from_millis(200), waits.clone()),
-            factor: section.within("factor", 2.0, 1.0..=100.0),
-            max: section.within("max", 10 * SECOND, waits),
-            jitter: section.within("jitter", 0.2, 0.0..=1.0),
+            max: section.within("max", 5, ATTEMPTS),
+            backoff: section.within("backoff", Duration::from_millis(200), WAITS),
+            factor: section.within("factor", 2.0, FACTORS),
+            max_backoff: section.within("max_backoff", 10 * SECOND, WAITS),
+            jitter: section.within("jitter", 0.2, SHARES),
             stopped_log_every: section.within("stopped_log_every", 60 * SECOND, SECOND..=DAY),
         };
-        if retry.max < retry.initial {
-            section.refuse("max", "the longest wait is shorter than `initial`, the first one");
+        if retry.max_backoff < retry.backoff {
+            section.refuse("max_backoff", "the longest wait is shorter than `backoff`, the first one");
         }
         section.finish();
         retry
+    }
+}
+
+impl RetryOverride {
+    fn read(mut section: Section<'_>) -> Self {
+        let retry = RetryOverride {
+            max: section.optional_within("max", ATTEMPTS),
+            backoff: section.optional_within("backoff", WAITS),
+            factor: section.optional_within("factor", FACTORS),
+            max_backoff: section.optional_within("max_backoff", WAITS),
+            jitter: section.optional_within("jitter", SHARES),
+        };
+        section.finish();
+        retry
+    }
+}
+
+impl DeadLetters {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let dead_letters = DeadLetters {
+            breaker: section.within("breaker", 20, 0..=u32::MAX),
+            breaker_pace: section.within("breaker_pace", 60 * SECOND, WAITS),
+        };
+        section.finish();
+        dead_letters
     }
 }
 
@@ -103,6 +168,8 @@ impl ListenerOverride {
             concurrency: section.optional_within("concurrency", 1..=1024),
             group: section.optional("group"),
             deadline: section.optional_within("deadline", Duration::from_millis(1)..=DAY),
+            retry: RetryOverride::read(section.section("retry")),
+            dead_letter: section.optional_choice("dead_letter"),
         };
         section.finish();
         listener

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions};
-use super::{Claim, Hold, LastRecord, Origin, Tx};
+use super::{Claim, DeadLetter, Hold, LastRecord, Origin, Tx};
 use crate::record::Record;
 
 /// A connection between attempts: outside a transaction on the server.
@@ -146,6 +146,15 @@ impl<D: Dialect> Open<D> {
         tx
     }
 
+    /// Sets its record aside instead of handling it: the caller commits next. Nothing was said in the transaction before.
+    ///
+    /// # Errors
+    /// The database's; the caller rolls back.
+    pub(crate) async fn set_aside(&mut self, letter: DeadLetter<'_>) -> sqlx::Result<()> {
+        let Idle { store, options, hold, tx } = &mut self.idle;
+        within(options.limit(), D::set_aside(store, tx, hold, letter)).await
+    }
+
     /// What was published, proof of life and COMMIT.
     pub(crate) async fn commit(mut self) -> Result<Idle<D>, (CommitFailed, Rest<D>)> {
         let limit = self.idle.options.limit();
@@ -174,7 +183,7 @@ impl<D: Dialect> Open<D> {
                 return Err(ChainFailed::Commit(failed, rest));
             }
         };
-        let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last);
+        let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last, idle.hold.attempts);
         idle.hold.advance(after);
         let chained = D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim);
         match within(idle.options.limit(), chained).await {
@@ -188,7 +197,7 @@ impl<D: Dialect> Open<D> {
                 Err(ChainFailed::Next(error, rest))
             }
             Err(ChainError::End(error)) => {
-                (idle.hold.locator, idle.hold.next_offset, idle.hold.last) = before;
+                (idle.hold.locator, idle.hold.next_offset, idle.hold.last, idle.hold.attempts) = before;
                 let (failed, rest) = idle.failed(error).await;
                 Err(ChainFailed::Commit(failed, rest))
             }
@@ -198,6 +207,11 @@ impl<D: Dialect> Open<D> {
     /// ROLLBACK; the session can go on, unless the connection is gone.
     pub(crate) async fn rollback(self) -> Rest<D> {
         self.idle.rolled_back().await
+    }
+
+    /// Closes the connection, whose database or whose own state cannot be relied on; the server rolls back.
+    pub(crate) fn discard(self) -> Hold<D::Locator> {
+        self.idle.hold
     }
 
     /// Ends the backend although a statement may still be running in it: the handler overran, or was dropped.
@@ -234,7 +248,9 @@ impl<D: Dialect> Idle<D> {
     /// After an end that failed: what it means, and what is left.
     async fn failed(self, error: EndError) -> (CommitFailed, Rest<D>) {
         match error {
-            EndError::RolledBack(error) if D::fault(&error) == Fault::Unavailable => {
+            EndError::RolledBack(error)
+                if matches!(D::fault(&error), Fault::Unavailable | Fault::ReadOnly) =>
+            {
                 (CommitFailed::RolledBack(error), Rest::Hold(self.hold))
             }
             EndError::RolledBack(error) => (CommitFailed::RolledBack(error), self.rolled_back().await),
@@ -255,6 +271,28 @@ impl<D: Dialect> Rest<D> {
             Rest::Session(idle) => Ok(idle),
             Rest::Hold(hold) => Idle::open(Arc::clone(store), options, hold).await,
         }
+    }
+
+    /// Writes down that so many attempts at the next record have begun, so that whoever takes the partition next knows,
+    /// whatever became of this process. Not a part of any attempt. `false` where the row is not this hold's any more.
+    pub(crate) async fn count_attempts(
+        &mut self,
+        store: &Store<D>,
+        options: StoreOptions,
+        attempts: u32,
+    ) -> sqlx::Result<bool> {
+        let hold = match self {
+            Rest::Session(idle) => &mut idle.hold,
+            Rest::Hold(hold) => hold,
+        };
+        let Some(locator) =
+            within(options.limit(), D::count_attempts(store, hold, attempts, options)).await?
+        else {
+            return Ok(false);
+        };
+        hold.locator = locator;
+        hold.attempts = attempts;
+        Ok(true)
     }
 
     /// What is counted on.
@@ -279,6 +317,7 @@ impl<L> Hold<L> {
         self.locator = locator;
         self.next_offset = record.offset + 1;
         self.last = Some(record);
+        self.attempts = 0;
     }
 }
 

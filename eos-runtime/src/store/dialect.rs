@@ -8,14 +8,22 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
-use super::{Claim, Hold, Home, PartitionKey, Standing, Stream, Tx, TxDatabase};
+use super::{Claim, DeadLetter, Freshness, Hold, Home, PartitionKey, Standing, Stream, Tx, TxDatabase};
 use crate::listener::spec::Isolation;
 
 /// What a database's error means, by SQLSTATE or error number, never by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Unreachable, starting, stopping, out of connections: wait and try again on a new connection.
+    /// Unreachable, starting, stopping, out of connections or of disk: wait and try again on a new connection.
     Unavailable,
+    /// It can only be read, as after a failover: every connection to it is of no use.
+    ReadOnly,
+    /// A table, a column or a right is missing: the program is ahead of its migration or its grant.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql")),
+        expect(dead_code, reason = "SQLite has one code for these and for much else")
+    )]
+    Unready,
     /// A serialization failure or a deadlock: again at once.
     Transient,
     /// A statement or its wait for a lock took longer than it may.
@@ -191,6 +199,23 @@ pub(crate) trait Dialect: TxDatabase {
         options: StoreOptions,
     ) -> impl Future<Output = sqlx::Result<Hold<Self::Locator>>> + Send;
 
+    /// Writes down, outside of any attempt, that so many attempts at the next record have begun; where the row is now,
+    /// or `None` where it is not this hold's at this position.
+    fn count_attempts(
+        store: &Store<Self>,
+        hold: &Hold<Self::Locator>,
+        attempts: u32,
+        options: StoreOptions,
+    ) -> impl Future<Output = sqlx::Result<Option<Self::Locator>>> + Send;
+
+    /// Writes a dead letter in the transaction that has claimed its record, and marks its id in the inbox as dead.
+    fn set_aside(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        hold: &Hold<Self::Locator>,
+        letter: DeadLetter<'_>,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     /// Makes the row, if it is still this hold's, one whose last record no log has.
     fn disown(
         store: &Store<Self>,
@@ -238,12 +263,25 @@ pub(crate) struct Store<D: Dialect> {
     pub(crate) schema: String,
     /// The outbox of this database, as the process knows it.
     pub(crate) home: Arc<Home>,
+    /// Which of the pool's connections are good.
+    pub(crate) freshness: Arc<Freshness>,
 }
 
 impl<D: Dialect> Store<D> {
     /// On a pool of eos's own; the schema as SQL says it.
     pub(crate) fn new(pool: sqlx::Pool<D>, schema: String) -> Self {
+        Store::with(pool, schema, Arc::new(Freshness::new()))
+    }
+
+    /// The same, where the pool asks `freshness` before it lends a connection.
+    pub(crate) fn with(pool: sqlx::Pool<D>, schema: String, freshness: Arc<Freshness>) -> Self {
         let home = Home::at(&pool, &schema);
-        Store { pool, schema, home }
+        Store { pool, schema, home, freshness }
+    }
+
+    /// On another pool of the same database.
+    pub(crate) fn of(pool: sqlx::Pool<D>, home: Arc<Home>) -> Self {
+        let schema = home.schema().to_owned();
+        Store { pool, schema, home, freshness: Arc::new(Freshness::new()) }
     }
 }

@@ -6,7 +6,9 @@
 mod attempt;
 #[cfg(test)]
 mod conformance;
+mod dead_letter;
 mod dialect;
+mod freshness;
 mod guard;
 mod migrate;
 #[cfg(feature = "mysql")]
@@ -24,7 +26,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
+pub(crate) use dead_letter::{DeadLetter, Reason};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
+pub(crate) use freshness::Freshness;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{migrate, migrations};
 pub(crate) use outbox::{
@@ -32,6 +36,28 @@ pub(crate) use outbox::{
     Slot, Waiting, read_headers, write_headers,
 };
 pub use tx::*;
+
+/// What an error means, whichever database said it: a handler may ask another than its listener's.
+pub(crate) fn fault_of(error: &sqlx::Error) -> Fault {
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
+        expect(unused_variables, reason = "no database is known")
+    )]
+    let Some(database) = error.as_database_error() else { return Fault::of_driver(error) };
+    #[cfg(feature = "postgres")]
+    if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        return <sqlx::Postgres as Dialect>::fault(error);
+    }
+    #[cfg(feature = "mysql")]
+    if database.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().is_some() {
+        return <sqlx::MySql as Dialect>::fault(error);
+    }
+    #[cfg(feature = "sqlite")]
+    if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        return <sqlx::Sqlite as Dialect>::fault(error);
+    }
+    Fault::Failed
+}
 
 /// Whose position: one row of `eos_position`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,6 +111,8 @@ pub(crate) struct Hold<L> {
     /// What this assignment last read from the row or committed to it.
     pub(crate) next_offset: i64,
     pub(crate) last: Option<LastRecord>,
+    /// Attempts at the next record that have begun, as far as the row counts them; see [`Rest::count_attempts`].
+    pub(crate) attempts: u32,
     /// The Kafka cluster whose log the position speaks of, where it is known.
     pub(crate) cluster: Option<Arc<str>>,
     /// The row was made by this take: nothing was consumed before.

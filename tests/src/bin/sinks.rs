@@ -100,6 +100,11 @@ async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
         What::Hold => hold().await,
         What::FailTwice if meta.attempt <= 2 => return Err("not yet".into()),
         What::FailAlways => return Err("never yet".into()),
+        What::Outage if Path::new(&variable("SINK_GATE")).exists() => {
+            return Err(HandlerError::outage("the payment service answers 503"));
+        }
+        What::Kill => std::process::abort(),
+        What::PanicAlways => panic!("no such customer, ever"),
         What::Fatal => return Err(HandlerError::fatal("this order can never be served")),
         What::Panic if meta.attempt == 1 => panic!("no such customer"),
         What::Oversleep if meta.attempt == 1 => tokio::time::sleep(Duration::from_secs(3600)).await,

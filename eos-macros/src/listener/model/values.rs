@@ -41,9 +41,9 @@ pub(super) fn topics(argument: &Argument, mistakes: &mut Mistakes) -> Vec<LitStr
 }
 
 /// A duration in quotes, as milliseconds.
-pub(super) fn deadline(argument: &Argument, mistakes: &mut Mistakes) -> Option<u64> {
+pub(super) fn duration(argument: &Argument, example: &str, mistakes: &mut Mistakes) -> Option<u64> {
     let Some(Lit::Str(text)) = argument.value.literal() else {
-        wrong_kind(argument, "a duration in quotes: `deadline = \"30s\"`", mistakes);
+        wrong_kind(argument, &format!("a duration in quotes: `{} = {example:?}`", argument.word()), mistakes);
         return None;
     };
     checked(text, milliseconds, mistakes)

@@ -3,27 +3,27 @@
 use proc_macro2::Ident;
 use syn::LitStr;
 
+use super::retry;
 use super::text::group;
-use super::values::{deadline, topics};
-use super::{Dedupe, Topics};
+use super::values::{duration, topics};
+use super::{DeadLetters, Dedupe, Retry, Topics};
 use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 7] = ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional"];
+const KNOWN: [&str; 9] =
+    ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional", "retry", "dead_letter"];
 const INSIDE: [&str; 3] = ["isolation", "dedupe", "database"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 13] = [
+const LATER: [&str; 11] = [
     "exactly_once",
     "idempotent",
     "at_most_once",
     "group_commit",
     "key_slots",
-    "retry",
     "on_failure",
-    "dead_letter",
     "max_batch",
     "max_wait",
     "to",
@@ -40,6 +40,8 @@ pub(super) struct Words {
     pub(super) deadline_ms: u64,
     pub(super) concurrency: u16,
     pub(super) transactional: Option<Transactional>,
+    pub(super) retry: Retry,
+    pub(super) dead_letters: DeadLetters,
 }
 
 /// `transactional`, with or without parentheses.
@@ -61,6 +63,8 @@ impl Words {
             deadline_ms: 30_000,
             concurrency: 1,
             transactional: None,
+            retry: Retry::default(),
+            dead_letters: DeadLetters::default(),
         };
         let mut topics_from: Option<String> = None;
         for argument in once_each(arguments, mistakes) {
@@ -79,11 +83,15 @@ impl Words {
                 }
                 "group" => words.group = string(argument, "billing", group, mistakes),
                 "id" => words.id = string(argument, "billing.on_order", text::name, mistakes),
-                "deadline" => words.deadline_ms = deadline(argument, mistakes).unwrap_or(words.deadline_ms),
+                "deadline" => {
+                    words.deadline_ms = duration(argument, "30s", mistakes).unwrap_or(words.deadline_ms);
+                }
                 "concurrency" => {
                     words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
+                "retry" => words.retry = Retry::read(argument, mistakes),
+                "dead_letter" => words.dead_letters = DeadLetters::read(argument, mistakes),
                 _ => {
                     let meant = misplaced(argument, &KNOWN, "a listener", mistakes);
                     topics_from =
@@ -136,7 +144,7 @@ impl Transactional {
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
 
 /// Says what is wrong with a word that is not of this place, and returns the one that was probably meant.
-fn misplaced<'a>(
+pub(super) fn misplaced<'a>(
     argument: &Argument,
     known: &[&'a str],
     place: &str,
@@ -147,8 +155,10 @@ fn misplaced<'a>(
         format!("`{word}` is not available yet; it comes with a later version of eos")
     } else if INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the transaction; write `transactional({word} = \"…\")`")
+    } else if retry::INSIDE.contains(&word.as_str()) {
+        format!("`{word}` belongs to the attempts; write `retry({word} = …)`")
     } else if KNOWN.contains(&word.as_str()) {
-        format!("`{word}` belongs to the listener; write it beside `transactional`, not inside")
+        format!("`{word}` belongs to the listener; write it beside, not inside")
     } else {
         return unknown(argument, known, place, mistakes);
     };

@@ -19,6 +19,8 @@ pub(super) trait Harness: Sized + Send + Sync + 'static {
 
     /// Whether a backslash in a text is written twice.
     const ESCAPES: bool;
+    /// The column `key`, as this database has it quoted.
+    const KEY_COLUMN: &'static str;
     /// Whether an entry that is written without an id gets one.
     const MAKES_IDS: bool;
     /// Whether an error in one statement makes the whole transaction fail.
@@ -29,6 +31,9 @@ pub(super) trait Harness: Sized + Send + Sync + 'static {
     const DEFERRED: Option<(&'static str, &'static str)>;
     /// A statement that changes the session in ways that must not matter to the end of an attempt.
     const SETTING: &'static str;
+
+    /// Bytes, in SQL.
+    fn bytes(bytes: &[u8]) -> String;
 
     /// A database of its own with the tables of eos and `effect`.
     fn fresh() -> impl Future<Output = Self> + Send;

@@ -6,6 +6,7 @@
 
 mod chains;
 mod claims;
+mod dead_letters;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod doubts;
 mod drops;
@@ -40,6 +41,15 @@ macro_rules! suite {
                 offsets_may_have_gaps
                 every_isolation_level_claims_handles_and_commits
                 groups_topics_and_case_are_told_apart
+            }
+            dead_letters {
+                a_record_set_aside_is_kept_byte_for_byte_and_its_position_moves
+                an_id_that_is_dead_is_a_duplicate_from_then_on
+                a_record_that_is_not_set_aside_in_the_end_leaves_nothing
+                attempts_are_remembered_by_the_next_owner_until_the_record_is_done
+                an_attempt_that_fails_leaves_what_was_counted
+                an_owner_that_was_replaced_counts_nothing
+                an_owner_whose_position_went_back_counts_nothing
             }
             takes {
                 the_first_take_makes_the_row_at_the_start_it_was_given

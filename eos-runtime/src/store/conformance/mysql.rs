@@ -39,6 +39,7 @@ impl My {
 impl Harness for My {
     type D = MySql;
 
+    const KEY_COLUMN: &'static str = "`key`";
     const ESCAPES: bool = true;
     const MAKES_IDS: bool = false;
     const ERROR_ABORTS: bool = false;
@@ -46,6 +47,11 @@ impl Harness for My {
     const DEFERRED: Option<(&'static str, &'static str)> = None;
     const SETTING: &'static str =
         "set time_zone = '-11:00', sql_mode = 'ANSI', insert_id = 7, @@session.sql_auto_is_null = 1";
+
+    fn bytes(bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("x'{hex}'")
+    }
 
     async fn fresh() -> Self {
         let h = Self::empty().await;

@@ -74,6 +74,7 @@ pub(super) fn server() -> PgConnectOptions {
 impl Harness for Pg {
     type D = Postgres;
 
+    const KEY_COLUMN: &'static str = "key";
     const ESCAPES: bool = false;
     const MAKES_IDS: bool = true;
     const ERROR_ABORTS: bool = true;
@@ -84,6 +85,11 @@ impl Harness for Pg {
         "insert into child values (1)",
     ));
     const SETTING: &'static str = "set search_path = pg_catalog";
+
+    fn bytes(bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("'\\\\x{hex}'::bytea")
+    }
 
     async fn fresh() -> Self {
         let h = Self::empty().await;

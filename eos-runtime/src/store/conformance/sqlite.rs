@@ -51,6 +51,7 @@ impl File {
 impl Harness for File {
     type D = Sqlite;
 
+    const KEY_COLUMN: &'static str = "key";
     const ESCAPES: bool = false;
     const MAKES_IDS: bool = true;
     const ERROR_ABORTS: bool = false;
@@ -62,6 +63,11 @@ impl Harness for File {
     ));
     const SETTING: &'static str =
         "create temp table eos_position (id integer, owner blob, next_offset integer)";
+
+    fn bytes(bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("x'{hex}'")
+    }
 
     async fn fresh() -> Self {
         let h = Self::empty().await;

@@ -174,7 +174,7 @@ fn write_claim(
     write!(
         sql,
         "update {schema}eos_position set next_offset={offset}+1,last_offset={offset},last_timestamp={},last_checksum={},\
-         `connection`=connection_id(),held_until=unix_timestamp()+{} \
+         attempts=0,`connection`=connection_id(),held_until=unix_timestamp()+{} \
          where id={} and owner=x'{}' and next_offset={};",
         record.timestamp_ms,
         record.checksum,

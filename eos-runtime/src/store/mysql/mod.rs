@@ -9,6 +9,7 @@
 //! `/*!50708 … */` MySQL's. Source: <https://mariadb.com/docs/server/reference/sql-statements/comment-syntax>.
 
 mod attempt;
+mod dead_letter;
 mod outbox;
 mod pool;
 mod relay;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx};
+use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stream, Tx};
 
 use attempt::Claimed;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -108,6 +109,24 @@ impl Dialect for MySql {
         options: StoreOptions,
     ) -> sqlx::Result<Hold<RowId>> {
         take::take(store, key, stream, start, cluster, options).await
+    }
+
+    async fn count_attempts(
+        store: &Store<Self>,
+        hold: &Hold<RowId>,
+        attempts: u32,
+        _options: StoreOptions,
+    ) -> sqlx::Result<Option<RowId>> {
+        take::count_attempts(store, hold, attempts).await
+    }
+
+    async fn set_aside(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        hold: &Hold<RowId>,
+        letter: DeadLetter<'_>,
+    ) -> sqlx::Result<()> {
+        dead_letter::set_aside(&store.schema, tx, hold, letter).await
     }
 
     async fn disown(store: &Store<Self>, hold: &Hold<RowId>, _options: StoreOptions) -> sqlx::Result<()> {

@@ -1,18 +1,28 @@
 //! Connections to MySQL or MariaDB, what their errors mean, and which servers cannot keep the promise.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Connection, MySql, MySqlConnection};
 
 use super::{number, run};
+use crate::store::Freshness;
 use crate::store::dialect::{Fault, Store};
 
 /// Opens eos's own pool: no pings, since an attempt on a dead connection has claimed nothing and is begun again.
 pub(crate) fn connect(options: MySqlConnectOptions, schema: &str, max_connections: u32) -> Store<MySql> {
+    let freshness = Arc::new(Freshness::new());
     let pool = MySqlPoolOptions::new()
         .max_connections(max_connections)
         .test_before_acquire(false)
+        .before_acquire({
+            let freshness = Arc::clone(&freshness);
+            move |_, meta| {
+                let good = freshness.admits(meta.age);
+                Box::pin(async move { Ok(good) })
+            }
+        })
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(|connection, _| {
             // Whatever the server's own defaults are.
@@ -22,7 +32,7 @@ pub(crate) fn connect(options: MySqlConnectOptions, schema: &str, max_connection
             ))
         })
         .connect_lazy_with(options.disable_statement_logging());
-    Store::new(pool, qualifier(schema))
+    Store::with(pool, qualifier(schema), freshness)
 }
 
 /// A connection outside the pool, for what must not wait for one of its own.
@@ -54,8 +64,12 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         1040 | 1203 | 1226 => Fault::Unavailable,
         // Stopping, ended by somebody, idle for too long, broken off.
         1053 | 1077 | 1079 | 1080 | 1152 | 1158..=1161 | 1184 | 1927 | 4031 => Fault::Unavailable,
-        // Read-only after a failover; a cluster's node that is not ready; a full disk.
-        1290 | 1836 | 1047 | 1021 | 1114 => Fault::Unavailable,
+        // A cluster's node that is not ready; a full disk.
+        1047 | 1021 | 1114 => Fault::Unavailable,
+        // Read-only after a failover.
+        1290 | 1836 | 1792 => Fault::ReadOnly,
+        // No such table or column, or no right to it: the program is ahead of its migration or its grant.
+        1146 | 1054 | 1142 | 1143 => Fault::Unready,
         _ => Fault::Failed,
     }
 }

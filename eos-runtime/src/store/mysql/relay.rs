@@ -1,6 +1,7 @@
 //! A relay's statements on MySQL and MariaDB.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
@@ -39,7 +40,7 @@ fn for_relay(store: &Store<MySql>) -> Store<MySql> {
             Box::pin(run(connection, "set session transaction isolation level read committed"))
         })
         .connect_lazy_with(options);
-    Store { pool, schema: store.schema.clone(), home: store.home.clone() }
+    Store::of(pool, Arc::clone(&store.home))
 }
 
 /// For reading, deleting, sharing, and one to spare.

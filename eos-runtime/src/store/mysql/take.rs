@@ -103,7 +103,7 @@ async fn try_take(
         }
     };
     let select = format!(
-        "select id, epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster \
+        "select id, epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, attempts \
          from {schema}eos_position where id = ?"
     );
     sqlx::query(AssertSqlSafe(select)).bind(id).fetch_one(&mut **tx).await
@@ -134,6 +134,7 @@ fn hold(key: &PartitionKey, stream: i32, token: Uuid, row: &MySqlRow) -> sqlx::R
         cluster: row.try_get::<Option<String>, _>(6)?.map(Into::into),
         created: epoch == 1,
         locator: RowId(row.try_get(0)?),
+        attempts: row.try_get::<i32, _>(7)?.unsigned_abs(),
     })
 }
 
@@ -200,6 +201,26 @@ async fn end_holder(store: &Store<MySql>, tx: &mut Tx<MySql>, key: &PartitionKey
 /// What every take or claim changes.
 fn change(row: &MySqlRow) -> sqlx::Result<(i64, Option<i64>)> {
     Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?))
+}
+
+/// sqlx counts the rows that were found, also where nothing had to be changed.
+pub(super) async fn count_attempts(
+    store: &Store<MySql>,
+    hold: &Hold<RowId>,
+    attempts: u32,
+) -> sqlx::Result<Option<RowId>> {
+    let sql = format!(
+        "update {}eos_position set attempts = ? where id = ? and owner = ? and next_offset = ?",
+        store.schema
+    );
+    let found = sqlx::query(AssertSqlSafe(sql))
+        .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
+        .bind(hold.locator.0)
+        .bind(hold.token)
+        .bind(hold.next_offset)
+        .execute(&store.pool)
+        .await?;
+    Ok((found.rows_affected() == 1).then_some(hold.locator))
 }
 
 /// Turns the remembered checksum over: no record has it, and nothing else of the row is lost.

@@ -1,7 +1,8 @@
 //! Headers as the table holds them: JSON, so that people and plain SQL can read and write them.
 //!
 //! An object where every header has a name of its own and a text: `{"tenant":"acme"}`. Otherwise a list of pairs in
-//! order, where a value is a text, null, or bytes: `[["a","1"],["a",null],["b",{"base64":"/wA="}]]`. Both are read.
+//! order, where a value is a text, null, or bytes: `[["a","1"],["a",null],["b",{"base64":"/wA="}]]`. A name that is no
+//! text, which Kafka lets pass, is written as bytes as well. All of them are read.
 
 use std::fmt;
 
@@ -18,17 +19,16 @@ use crate::record::Headers;
 /// Headers as text; `None` where there are none.
 ///
 /// # Errors
-/// A name that is not UTF-8.
+/// None that headers can cause.
 pub(crate) fn write(headers: &Headers) -> Result<Option<String>, BoxError> {
     if headers.is_empty() {
         return Ok(None);
     }
-    let mut pairs = Vec::with_capacity(headers.len());
-    for (name, value) in headers.iter() {
-        pairs.push((std::str::from_utf8(name)?, Value::of(value)));
-    }
+    let pairs: Vec<(Value<'_>, Value<'_>)> =
+        headers.iter().map(|(name, value)| (Value::of(Some(name)), Value::of(value))).collect();
     let simple = pairs.iter().enumerate().all(|(at, (name, value))| {
-        matches!(value, Value::Text(_)) && pairs[..at].iter().all(|(earlier, _)| earlier != name)
+        matches!((name, value), (Value::Text(_), Value::Text(_)))
+            && pairs[..at].iter().all(|(earlier, _)| earlier != name)
     });
     Ok(Some(if simple { serde_json::to_string(&Object(&pairs)) } else { serde_json::to_string(&pairs) }?))
 }
@@ -41,8 +41,8 @@ pub(crate) fn read(text: &str) -> Result<Headers, serde_json::Error> {
     serde_json::from_str::<Pairs>(text).map(|pairs| Headers::of_entries(pairs.0))
 }
 
-/// One header's value on its way into the text.
-#[derive(Debug)]
+/// One header's name or value on its way into the text.
+#[derive(Debug, PartialEq)]
 enum Value<'a> {
     Null,
     Text(&'a str),
@@ -74,7 +74,7 @@ impl Serialize for Value<'_> {
     }
 }
 
-struct Object<'a>(&'a [(&'a str, Value<'a>)]);
+struct Object<'a>(&'a [(Value<'a>, Value<'a>)]);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -106,8 +106,8 @@ impl<'de> Deserialize<'de> for Pairs {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Pairs, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some((name, Read(value))) = list.next_element::<(String, Read)>()? {
-                    pairs.push((name.into(), value));
+                while let Some((Read(name), Read(value))) = list.next_element::<(Read, Read)>()? {
+                    pairs.push((name.ok_or_else(|| A::Error::custom("a header without a name"))?, value));
                 }
                 Ok(Pairs(pairs))
             }
@@ -177,6 +177,16 @@ mod tests {
             &[("a", Some(b"1")), ("a", None), ("b", Some(&[0xff, 0x00]))],
             r#"[["a","1"],["a",null],["b",{"base64":"/wA="}]]"#,
         );
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_kept_all_the_same() {
+        let entries = vec![(Bytes::from_static(&[0xff, 0x00]), Some(Bytes::from_static(b"1")))];
+        let written = write(&Headers::of_entries(entries)).expect("it can be written").expect("one header");
+        assert_eq!(written, r#"[[{"base64":"/wA="},"1"]]"#);
+        let read = read(&written).expect("it can be read");
+        assert_eq!(read.iter().next(), Some((&[0xff, 0x00][..], Some(&b"1"[..]))));
+        assert!(super::read(r#"[[null,"1"]]"#).is_err());
     }
 
     #[test]

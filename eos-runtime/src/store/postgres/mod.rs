@@ -9,6 +9,7 @@
 //! <https://www.postgresql.org/docs/current/functions-info.html> (`pg_current_xact_id_if_assigned`).
 
 mod attempt;
+mod dead_letter;
 mod locator;
 mod outbox;
 mod pool;
@@ -25,7 +26,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx};
+use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stream, Tx};
 
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -107,6 +108,24 @@ impl Dialect for Postgres {
         options: StoreOptions,
     ) -> sqlx::Result<Hold<Ctid>> {
         take::take(store, key, stream, start, cluster, options).await
+    }
+
+    async fn count_attempts(
+        store: &Store<Self>,
+        hold: &Hold<Ctid>,
+        attempts: u32,
+        _options: StoreOptions,
+    ) -> sqlx::Result<Option<Ctid>> {
+        take::count_attempts(store, hold, attempts).await
+    }
+
+    async fn set_aside(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        hold: &Hold<Ctid>,
+        letter: DeadLetter<'_>,
+    ) -> sqlx::Result<()> {
+        dead_letter::set_aside(&store.schema, tx, hold, letter).await
     }
 
     async fn disown(store: &Store<Self>, hold: &Hold<Ctid>, _options: StoreOptions) -> sqlx::Result<()> {

@@ -1,11 +1,13 @@
 //! Connections to PostgreSQL: named, with the claim prepared, and what their errors mean.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres};
 
 use super::run;
+use crate::store::Freshness;
 use crate::store::dialect::{Fault, Store};
 
 /// By this name our connections are known to people; a session's has its patience in milliseconds behind it.
@@ -17,16 +19,24 @@ pub(crate) fn connect(options: PgConnectOptions, schema: &str, max_connections: 
     let schema = qualifier(schema);
     let prepare = prepare_claims(&schema);
     let options = options.application_name(APPLICATION_NAME).disable_statement_logging();
+    let freshness = Arc::new(Freshness::new());
     let pool: PgPool = PgPoolOptions::new()
         .max_connections(max_connections)
         .test_before_acquire(false)
+        .before_acquire({
+            let freshness = Arc::clone(&freshness);
+            move |_, meta| {
+                let good = freshness.admits(meta.age);
+                Box::pin(async move { Ok(good) })
+            }
+        })
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(move |connection, _| {
             let prepare = prepare.clone();
             Box::pin(async move { run(connection, prepare).await })
         })
         .connect_lazy_with(options);
-    Store::new(pool, schema)
+    Store::with(pool, schema, freshness)
 }
 
 /// A connection outside the pool, for what must not wait for one of its own.
@@ -48,7 +58,7 @@ pub(crate) fn qualifier(schema: &str) -> String {
 fn prepare_claims(schema: &str) -> String {
     let advance = format!(
         "update {schema}eos_position set next_offset = $4 + 1, last_offset = $4, last_timestamp = $5, \
-         last_checksum = $6 where ctid = $1 and owner = $2 and next_offset = $3 returning ctid"
+         last_checksum = $6, attempts = 0 where ctid = $1 and owner = $2 and next_offset = $3 returning ctid"
     );
     format!(
         "prepare eos_claim(tid, uuid, bigint, bigint, bigint, bigint, int, bytea) as \
@@ -72,10 +82,13 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         "40001" | "40P01" => Fault::Transient,
         // No such user, password or database.
         "28000" | "28P01" | "3D000" => Fault::Refused,
-        // A prepared statement that vanished: another connection has it.
+        // A prepared statement that vanished, or whose table has changed: another connection makes it anew.
         "26000" => Fault::Unavailable,
+        "0A000" if is_stale_plan(error) => Fault::Unavailable,
         // Read-only after a failover.
-        "25006" => Fault::Unavailable,
+        "25006" => Fault::ReadOnly,
+        // No such table, column or schema, or no right to it: the program is ahead of its migration or its grant.
+        "42P01" | "42703" | "3F000" | "42501" => Fault::Unready,
         // The server ended an idle or overdue transaction.
         "25P03" | "25P04" => Fault::Unavailable,
         // The timeouts of a statement and of a lock.
@@ -83,6 +96,13 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         state if ["08", "53", "57", "58"].iter().any(|class| state.starts_with(class)) => Fault::Unavailable,
         _ => Fault::Failed,
     }
+}
+
+/// "Cached plan must not change result type" has the code of all that is not supported; the place that says it tells.
+/// Source: `RevalidateCachedQuery` in `src/backend/utils/cache/plancache.c`.
+fn is_stale_plan(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    error.and_then(PgDatabaseError::routine) == Some("RevalidateCachedQuery")
 }
 
 /// Tests a server once with these options, for a start-up error that names the setting.

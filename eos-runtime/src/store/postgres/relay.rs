@@ -1,6 +1,7 @@
 //! A relay's statements on PostgreSQL.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
@@ -43,7 +44,7 @@ fn for_relay(store: &Store<Postgres>) -> Store<Postgres> {
             Box::pin(run(connection, settings.to_owned()))
         })
         .connect_lazy_with(options);
-    Store { pool, schema: store.schema.clone(), home: store.home.clone() }
+    Store::of(pool, Arc::clone(&store.home))
 }
 
 /// For reading, deleting, sharing, and listening.

@@ -46,7 +46,7 @@ pub(super) async fn take(
          on conflict (group_id, topic, partition, slot) do update \
          set epoch = p.epoch + 1, owner = excluded.owner, taken_at = now(), \
              cluster = coalesce(p.cluster, excluded.cluster) \
-         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, ctid::text, epoch = 1",
+         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, ctid::text, epoch = 1, attempts",
         schema = store.schema
     );
     let row = {
@@ -78,6 +78,7 @@ pub(super) async fn take(
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
         locator: Ctid::parse(row.try_get(6)?)?,
         created: row.try_get(7)?,
+        attempts: row.try_get::<i32, _>(8)?.unsigned_abs(),
     })
 }
 
@@ -138,6 +139,29 @@ async fn end_holders(store: &Store<Postgres>, waiting: i32, key: &PartitionKey) 
             "could not end the earlier owner's transaction; give the database user the role `pg_signal_backend`"
         ),
     }
+}
+
+/// By its key: the row may have been moved since the last claim, and this is not the hot path.
+pub(super) async fn count_attempts(
+    store: &Store<Postgres>,
+    hold: &Hold<Ctid>,
+    attempts: u32,
+) -> sqlx::Result<Option<Ctid>> {
+    let sql = format!(
+        "update {}eos_position set attempts = $1 where group_id = $2 and topic = $3 and partition = $4 and slot = 0 \
+         and owner = $5 and next_offset = $6 returning ctid::text",
+        store.schema
+    );
+    let row: Option<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
+        .bind(&*hold.key.group)
+        .bind(&*hold.key.topic)
+        .bind(hold.key.partition)
+        .bind(hold.token)
+        .bind(hold.next_offset)
+        .fetch_optional(&store.pool)
+        .await?;
+    row.map(|ctid| Ctid::parse(&ctid)).transpose()
 }
 
 /// Turns the remembered checksum over: no record has it, and nothing else of the row is lost.

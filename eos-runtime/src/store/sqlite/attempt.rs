@@ -110,7 +110,7 @@ fn write_begin(sql: &mut String, store: &Store<Sqlite>, hold: &Hold<RowId>, clai
     write!(
         sql,
         "begin immediate;\
-         update {schema}eos_position set next_offset={offset}+1,last_offset={offset},last_timestamp={},last_checksum={} \
+         update {schema}eos_position set next_offset={offset}+1,last_offset={offset},last_timestamp={},last_checksum={},attempts=0 \
          where id={} and owner=x'{}' and next_offset={};",
         record.timestamp_ms,
         record.checksum,

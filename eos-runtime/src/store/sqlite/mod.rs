@@ -8,6 +8,7 @@
 //! the power fails. Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 
 mod attempt;
+mod dead_letter;
 mod holder;
 mod lock;
 mod outbox;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, Hold, PartitionKey, Standing, Stream, Tx};
+use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stream, Tx};
 
 use lock::Turn;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -110,6 +111,24 @@ impl Dialect for Sqlite {
         options: StoreOptions,
     ) -> sqlx::Result<Hold<RowId>> {
         take::take(store, key, stream, start, cluster, options).await
+    }
+
+    async fn count_attempts(
+        store: &Store<Self>,
+        hold: &Hold<RowId>,
+        attempts: u32,
+        options: StoreOptions,
+    ) -> sqlx::Result<Option<RowId>> {
+        take::count_attempts(store, hold, attempts, options).await
+    }
+
+    async fn set_aside(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        hold: &Hold<RowId>,
+        letter: DeadLetter<'_>,
+    ) -> sqlx::Result<()> {
+        dead_letter::set_aside(&store.schema, tx, hold, letter).await
     }
 
     async fn disown(store: &Store<Self>, hold: &Hold<RowId>, options: StoreOptions) -> sqlx::Result<()> {

@@ -1,25 +1,35 @@
 //! Connections to a SQLite file, and what their errors mean.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite};
 
 use super::code;
+use crate::store::Freshness;
 use crate::store::dialect::{Fault, Store};
 
 /// Opens eos's own pool on the file. Nothing is opened before it is needed.
 pub(crate) fn connect(options: SqliteConnectOptions, schema: &str, max_connections: u32) -> Store<Sqlite> {
+    let freshness = Arc::new(Freshness::new());
     let pool = SqlitePoolOptions::new()
         .max_connections(max_connections)
         .test_before_acquire(false)
+        .before_acquire({
+            let freshness = Arc::clone(&freshness);
+            move |_, meta| {
+                let good = freshness.admits(meta.age);
+                Box::pin(async move { Ok(good) })
+            }
+        })
         .acquire_timeout(Duration::from_secs(10))
         .after_connect(|connection, _| {
             // Opening waits for others as long as it must; from here on `lock.rs` does the waiting.
             Box::pin(async move { connection.execute("pragma busy_timeout = 20").await.map(drop) })
         })
         .connect_lazy_with(durable(options));
-    Store::new(pool, qualifier(schema))
+    Store::with(pool, qualifier(schema), freshness)
 }
 
 /// Every commit reaches the disk before it is acknowledged.
@@ -42,8 +52,10 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
     match code {
         // BUSY and LOCKED: another writes.
         5 | 6 => Fault::Transient,
-        // READONLY, IOERR, FULL: the disk.
-        8 | 10 | 13 => Fault::Unavailable,
+        // READONLY: somebody changed the file's rights, or moved it.
+        8 => Fault::ReadOnly,
+        // IOERR, FULL: the disk.
+        10 | 13 => Fault::Unavailable,
         // PERM, CANTOPEN, NOTADB: the path.
         3 | 14 | 26 => Fault::Refused,
         _ => Fault::Failed,

@@ -13,6 +13,7 @@ use crate::store::migrate::{MigrateError, Migration, Mode, newest};
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("schema.sql") },
     Migration { version: 2, sql: include_str!("outbox.sql") },
+    Migration { version: 3, sql: include_str!("dead_letter.sql") },
 ];
 
 /// How long others may be at it.

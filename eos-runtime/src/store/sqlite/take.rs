@@ -29,7 +29,7 @@ pub(super) async fn take(
          on conflict (group_id, topic, partition, slot) do update \
          set epoch = p.epoch + 1, owner = excluded.owner, taken_at = excluded.taken_at, \
              cluster = coalesce(p.cluster, excluded.cluster) \
-         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, id",
+         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, id, attempts",
         store.schema
     );
     let row = sqlx::query(AssertSqlSafe(sql))
@@ -54,6 +54,7 @@ pub(super) async fn take(
         last: LastRecord::of_columns(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
         locator: RowId(row.try_get(6)?),
+        attempts: row.try_get::<i32, _>(7)?.unsigned_abs(),
         created: epoch == 1,
     })
 }
@@ -83,27 +84,46 @@ pub(super) async fn stream(
     }
 }
 
+pub(super) async fn count_attempts(
+    store: &Store<Sqlite>,
+    hold: &Hold<RowId>,
+    attempts: u32,
+    options: StoreOptions,
+) -> sqlx::Result<Option<RowId>> {
+    let sql = format!(
+        "update {}eos_position set attempts = $1 where id = $2 and owner = $3 and next_offset = $4",
+        store.schema
+    );
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
+        .bind(hold.locator.0)
+        .bind(hold.token)
+        .bind(hold.next_offset);
+    Ok((write(store, options, query).await? == 1).then_some(hold.locator))
+}
+
 /// Turns the remembered checksum over: no record has it, and nothing else of the row is lost.
 pub(super) async fn disown(store: &Store<Sqlite>, token: Uuid, options: StoreOptions) -> sqlx::Result<()> {
     let sql = format!(
         "update {}eos_position set last_checksum = 4294967295 - last_checksum where owner = $1",
         store.schema
     );
-    write(store, options, sqlx::query(AssertSqlSafe(sql)).bind(token)).await
+    write(store, options, sqlx::query(AssertSqlSafe(sql)).bind(token)).await.map(drop)
 }
 
-/// Runs one statement that writes, when it is its turn.
+/// Runs one statement that writes, when it is its turn; how many rows it changed.
 async fn write(
     store: &Store<Sqlite>,
     options: StoreOptions,
     query: Query<'_, Sqlite, SqliteArguments>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<u64> {
     let mut tx = attempt::open(store.pool.acquire().await?).await?;
     let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
-    query.execute(&mut *tx).await?;
+    let changed = query.execute(&mut *tx).await?.rows_affected();
     super::statements(&mut tx, "commit".to_owned()).await.map_err(|(_, error)| error)?;
     drop(turn);
-    attempt::close(tx).await
+    attempt::close(tx).await?;
+    Ok(changed)
 }
 
 /// Tokens are random and a row's own, so they find it without its key.

@@ -1,0 +1,92 @@
+//! What happens to a record whose handler fails: `retry(…)` and `dead_letter = …`.
+
+use std::ops::RangeInclusive;
+
+use syn::Lit;
+
+use super::values::duration;
+use super::words::misplaced;
+use super::{DeadLetters, Retry};
+use crate::shared::arguments::{Argument, Value, each};
+use crate::shared::mistakes::Mistakes;
+use crate::shared::values::{choice, number, once_each, wrong_kind};
+
+pub(super) const INSIDE: [&str; 5] = ["max", "backoff", "factor", "max_backoff", "jitter"];
+
+impl Retry {
+    pub(super) fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
+        let Value::Inside(tokens) = &argument.value else {
+            wrong_kind(
+                argument,
+                "its values in parentheses: `retry(max = 5, backoff = \"200ms\")`",
+                mistakes,
+            );
+            return Retry::default();
+        };
+        let inside = each(tokens.clone(), mistakes);
+        if inside.is_empty() && mistakes.is_empty() {
+            wrong_kind(argument, "one value at least: `retry(max = 5, backoff = \"200ms\")`", mistakes);
+        }
+        let mut retry = Retry::default();
+        for argument in once_each(&inside, mistakes) {
+            match argument.word().as_str() {
+                "max" => retry.max = number(argument, "5", &(1..=1_000_000), mistakes),
+                "backoff" => retry.backoff_ms = duration(argument, "200ms", mistakes),
+                "factor" => retry.factor = decimal(argument, "2", &(1.0..=100.0), mistakes),
+                "max_backoff" => retry.max_backoff_ms = duration(argument, "10s", mistakes),
+                "jitter" => retry.jitter = decimal(argument, "0.2", &(0.0..=1.0), mistakes),
+                _ => {
+                    misplaced(argument, &INSIDE, "`retry(…)`", mistakes);
+                }
+            }
+        }
+        if let (Some(first), Some(longest)) = (retry.backoff_ms, retry.max_backoff_ms)
+            && longest < first
+        {
+            mistakes.at(
+                &argument.name,
+                "`max_backoff`, the longest wait, is shorter than `backoff`, the first one",
+            );
+        }
+        retry
+    }
+}
+
+impl DeadLetters {
+    pub(super) fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
+        if let Value::Given(syn::Expr::Path(_) | syn::Expr::Call(_)) = &argument.value {
+            mistakes.at(
+                &argument.name,
+                "`dead_letter = topic` is not available yet; it comes with a later version of eos. Without it a record goes \
+                 into the table `eos_dead_letter`",
+            );
+            return DeadLetters::default();
+        }
+        choice(argument, &DEAD_LETTERS, mistakes).unwrap_or_default()
+    }
+}
+
+const DEAD_LETTERS: [(&str, DeadLetters); 2] = [("table", DeadLetters::Table), ("off", DeadLetters::Off)];
+
+/// A number, whole or not, within bounds.
+fn decimal(
+    argument: &Argument,
+    example: &str,
+    bounds: &RangeInclusive<f64>,
+    mistakes: &mut Mistakes,
+) -> Option<f64> {
+    let word = argument.word();
+    let (value, at) = match argument.value.literal() {
+        Some(Lit::Float(number)) => (number.base10_parse::<f64>().ok(), number.span()),
+        Some(Lit::Int(number)) => (number.base10_parse::<f64>().ok(), number.span()),
+        _ => {
+            wrong_kind(argument, &format!("a number: `{word} = {example}`"), mistakes);
+            return None;
+        }
+    };
+    let within = value.filter(|value| bounds.contains(value));
+    if within.is_none() {
+        mistakes.at_span(at, &format!("`{word}` is a number from {} to {}", bounds.start(), bounds.end()));
+    }
+    within
+}

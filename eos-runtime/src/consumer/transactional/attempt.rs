@@ -1,0 +1,229 @@
+//! The way of a record that goes well: waited for, claimed, handled, committed; with the next one's claim in the same
+//! move, where one is queued.
+
+use std::time::Duration;
+
+use super::{Step, Try, Turn, Worker};
+use crate::consumer::failure::Failure;
+use crate::consumer::invoke::invoke;
+use crate::consumer::owner;
+use crate::fault;
+use crate::listener::spec::{DeadLetters, Dedupe};
+use crate::record::Record;
+use crate::store::{ChainFailed, Claimed, CommitFailed, Dialect, Open, Rest};
+
+/// How long a session keeps its connection with nothing to do.
+const IDLE_SESSION: Duration = Duration::from_secs(1);
+
+/// What a transaction that is about to commit has done about its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handled {
+    Ran,
+    Duplicate,
+    SetAside,
+}
+
+impl<D: Dialect> Worker<'_, D> {
+    /// The next record to handle; a session with nothing to do goes back to the pool.
+    pub(super) async fn wait(&mut self, mut rest: Rest<D>) -> Step<D> {
+        let revoked = self.queue.lease.revoked.clone();
+        let suspicion = self.queue.lease.suspicion();
+        self.watch.idle_at(rest.hold().next_offset);
+        loop {
+            if revoked.is_cancelled() {
+                rest.into_hold().await;
+                return Step::Leave(Turn::Revoked);
+            }
+            if self.queue.lease.is_orphaned() {
+                let hold = rest.into_hold().await;
+                let why = owner::disown(self.work, &self.bound.store, &hold).await.into();
+                return Step::Leave(Turn::Stop { offset: None, why });
+            }
+            if self.bound.seats.wanted_now() {
+                rest = self.give_seat_back(rest).await;
+            }
+            let has_seat = self.seat.is_some();
+            let record = tokio::select! {
+                biased;
+                record = self.queue.next() => record,
+                () = revoked.cancelled() => continue,
+                () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
+                () = suspicion.notified() => {
+                    if self.queue.lease.is_orphaned() {
+                        continue;
+                    }
+                    rest.into_hold().await;
+                    return Step::Leave(Turn::Suspicion);
+                }
+                () = self.bound.seats.wanted(), if has_seat => continue,
+                () = tokio::time::sleep(IDLE_SESSION), if has_seat => {
+                    rest = self.give_seat_back(rest).await;
+                    continue;
+                }
+            };
+            let Some(record) = record else {
+                rest.into_hold().await;
+                return Step::Leave(Turn::Revoked);
+            };
+            match self.start.admit(&record, rest.hold().next_offset) {
+                Ok(true) => return self.first_attempt(rest, record),
+                Ok(false) => {}
+                Err(wrong) => {
+                    rest.into_hold().await;
+                    return Step::Leave(Turn::Stop { offset: Some(record.offset()), why: wrong.into() });
+                }
+            }
+        }
+    }
+
+    /// Attempts that an earlier owner began at this record, and never ended, count.
+    fn first_attempt(&self, rest: Rest<D>, record: Record) -> Step<D> {
+        let begun = rest.hold().attempts;
+        let mut a_try = Try::new(self.work, record, begun + 1);
+        if begun >= self.work.retry.max && self.work.dead_letters != DeadLetters::Off {
+            a_try.attempt = begun;
+            a_try.given_up = Some(Failure::Killed { attempts: begun });
+        }
+        Step::Begin(rest, a_try)
+    }
+
+    pub(super) async fn begin(&mut self, mut rest: Rest<D>, a_try: Try) -> Step<D> {
+        self.watch.busy();
+        let revoked = self.queue.lease.revoked.clone();
+        if self.work.outage.is_on() {
+            rest = self.give_seat_back(rest).await;
+            tokio::select! {
+                biased;
+                () = revoked.cancelled() => {}
+                () = self.work.outage.turn(&self.work.retry) => {}
+            }
+        }
+        if revoked.is_cancelled() {
+            rest.into_hold().await;
+            return Step::Leave(Turn::Revoked);
+        }
+        if self.seat.is_none() {
+            self.seat = tokio::select! {
+                biased;
+                () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
+                seat = self.bound.seats.take() => Some(seat),
+            };
+        }
+        if self.is_to_be_counted(&rest, &a_try) {
+            match rest.count_attempts(&self.bound.store, self.work.options(), a_try.attempt).await {
+                Ok(true) => fault::point("after_count"),
+                Ok(false) => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
+                Err(error) => return self.not_begun(error, rest, a_try).await,
+            }
+        }
+        let session = match rest.reopen(&self.bound.store, self.work.options()).await {
+            Ok(session) => session,
+            Err((error, hold)) => return self.not_begun(error, Rest::Hold(hold), a_try).await,
+        };
+        fault::point("before_claim");
+        match session.begin(a_try.claim()).await {
+            Ok(claimed) => Step::Claimed(claimed, a_try),
+            Err((error, rest)) => self.not_begun(error, rest, a_try).await,
+        }
+    }
+
+    /// Whether the row must know of this attempt before it begins, because it may end the process: the first after a take,
+    /// since that may have been an earlier owner's last; and every further one, so that a restart does not forget them.
+    /// All others are spared the round trip: whoever takes the partition after them begins with a first one.
+    fn is_to_be_counted(&self, rest: &Rest<D>, a_try: &Try) -> bool {
+        let may_be_its_end = !self.moved_on || a_try.attempt > 1;
+        may_be_its_end && a_try.given_up.is_none() && rest.hold().attempts != a_try.attempt
+    }
+
+    pub(super) async fn claimed(&mut self, claimed: Claimed<D>, a_try: Try) -> Step<D> {
+        match claimed {
+            Claimed::NotOurs(rest) => Step::Leave(Turn::NotOurs(rest.into_hold().await)),
+            Claimed::Duplicate(open) => {
+                tracing::debug!(
+                    listener = %self.work.id, topic = a_try.record.topic(), partition = a_try.record.partition(),
+                    offset = a_try.record.offset(), "a duplicate: its message id was processed before"
+                );
+                self.end(open, Handled::Duplicate, a_try).await
+            }
+            Claimed::Fresh(open) if a_try.given_up.is_some() => self.set_aside(open, a_try).await,
+            Claimed::Fresh(open) => self.handle(open, a_try).await,
+        }
+    }
+
+    async fn handle(&mut self, mut open: Open<D>, a_try: Try) -> Step<D> {
+        fault::point("after_claim");
+        let outcome = {
+            let delivery = self.work.delivery(&a_try.record, a_try.attempt);
+            invoke((self.handler)(open.tx_to_handle(&a_try.record), &delivery), self.work.deadline).await
+        };
+        let failure = match outcome {
+            Ok(()) => {
+                fault::point("after_handler");
+                return self.end(open, Handled::Ran, a_try).await;
+            }
+            Err(failure) => failure,
+        };
+        let rest = match &failure {
+            Failure::Overran(_) => Rest::Hold(open.abandon().await),
+            _ if self.is_outage_of_the_database(&failure) => Rest::Hold(open.discard()),
+            _ => open.rollback().await,
+        };
+        self.failed(failure, rest, a_try).await
+    }
+
+    /// Commits; with the next record's claim in the same move, where one is queued.
+    pub(super) async fn end(&mut self, open: Open<D>, handled: Handled, a_try: Try) -> Step<D> {
+        let lease = &self.queue.lease;
+        let goes_on = !lease.revoked.is_cancelled() && !lease.is_orphaned() && !self.bound.seats.wanted_now();
+        let Some(next) = goes_on.then(|| self.queue.try_next()).flatten() else {
+            return match open.commit().await {
+                Ok(session) => {
+                    self.committed(handled, &a_try);
+                    Step::Wait(Rest::Session(session))
+                }
+                Err((failed, rest)) => self.not_committed(failed, rest, a_try).await,
+            };
+        };
+        let next = Try::new(self.work, next, 1);
+        match open.commit_and_begin(next.claim()).await {
+            Ok(claimed) => {
+                self.committed(handled, &a_try);
+                Step::Claimed(claimed, next)
+            }
+            Err(ChainFailed::Next(error, rest)) => {
+                self.committed(handled, &a_try);
+                self.not_begun(error, rest, next).await
+            }
+            Err(ChainFailed::Commit(failed, rest)) => {
+                self.queue.give_back(next.record);
+                self.not_committed(failed, rest, a_try).await
+            }
+        }
+    }
+
+    fn committed(&mut self, handled: Handled, a_try: &Try) {
+        fault::point("after_commit");
+        (self.at_once, self.outages, self.moved_on) = (0, 0, true);
+        self.work.outage.over(&self.work.id);
+        self.queue.lease.committed(a_try.record.offset() + 1);
+        match handled {
+            Handled::Ran => {
+                self.work.breaker.succeeded();
+                self.work.counts.applied.one();
+            }
+            Handled::Duplicate => self.work.counts.duplicates.one(),
+            Handled::SetAside => self.was_set_aside(a_try),
+        }
+        if a_try.id.is_none() && self.work.dedupe == Dedupe::MessageId && handled != Handled::SetAside {
+            self.work.counts.without_id.one();
+        }
+    }
+
+    async fn not_committed(&mut self, failed: CommitFailed, rest: Rest<D>, a_try: Try) -> Step<D> {
+        match failed {
+            CommitFailed::InDoubt(error) => Step::Leave(Turn::InDoubt(error)),
+            CommitFailed::RolledBack(error) => self.failed(Failure::Commit(error), rest, a_try).await,
+            CommitFailed::Strayed(error) => self.failed(Failure::Strayed(error), rest, a_try).await,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A transactional listener's partition: position, inbox and the handler's rows in one commit, record after record.
+//!
+//! The loop is a small machine. Each [`Step`] holds what the next one needs, so that a session, a claimed record or
+//! an open transaction cannot be used twice. While the next record is already queued, committing one and claiming
+//! the next are one move (and on PostgreSQL one message).
+//!
+//! Revocation cancels the lease's token: the attempt in flight goes on to its commit or rollback, no other begins.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `attempt.rs` | the way of a record that goes well: waited for, claimed, handled, committed |
+//! | `failed.rs` | the other ways: an outage, another attempt, setting the record aside |
+
+mod attempt;
+mod failed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failure::{Chain, Failure};
+use super::log_identity::StartAt;
+use super::message_id::InboxId;
+use super::owner::{self, Halt, Owned};
+use super::queue::Queue;
+use super::seats::{Seat, Seats};
+use super::standing::second_look;
+use super::stopped::stopped;
+use super::vigil::{Vigil, Watch};
+use super::work::Work;
+use crate::error::BoxError;
+use crate::listener::spec::{Dedupe, TxHandler};
+use crate::record::Record;
+use crate::source::Lease;
+use crate::store::{Claim, Claimed, Dialect, Hold, Rest, Store, Tx};
+
+/// A listener's database, with what its workers share.
+#[derive(Debug)]
+pub(crate) struct Bound<D: Dialect> {
+    pub(crate) store: Arc<Store<D>>,
+    pub(crate) seats: Seats,
+    pub(crate) vigil: Vigil,
+}
+
+impl<D: Dialect> Clone for Bound<D> {
+    fn clone(&self) -> Self {
+        Bound { store: Arc::clone(&self.store), seats: self.seats.clone(), vigil: self.vigil.clone() }
+    }
+}
+
+/// Works on a lease until it is revoked.
+pub(crate) async fn run<D: Dialect>(
+    lease: Lease,
+    work: Arc<Work>,
+    bound: Bound<D>,
+    handler: TxHandler<Tx<D>>,
+) {
+    let mut queue = Queue::new(lease);
+    let mut took_again = 0;
+    let mut doubts = 0;
+    let mut suspicions = 0;
+    loop {
+        let owned = match owner::take(&work, &bound.store, &mut queue).await {
+            Ok(owned) => owned,
+            Err(Halt::Revoked) => return,
+            Err(Halt::Stop(why)) => return stopped(&work, &queue.lease, None, &*why).await,
+        };
+        let watch = bound.vigil.watch(&owned.hold.key, owned.hold.token, owned.hold.next_offset);
+        let mut worker = Worker {
+            work: &work,
+            bound: &bound,
+            handler,
+            queue: &mut queue,
+            watch,
+            start: owned.start,
+            seat: None,
+            at_once: 0,
+            moved_on: false,
+            outages: 0,
+        };
+        let turn = worker.until_halt(owned).await;
+        if worker.moved_on {
+            (took_again, doubts, suspicions) = (0, 0, 0);
+        }
+        match turn {
+            Turn::Revoked => return,
+            Turn::Stop { offset, why } => return stopped(&work, &queue.lease, offset, &*why).await,
+            Turn::InDoubt(error) => {
+                doubts += 1;
+                tracing::warn!(
+                    listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
+                    error = %Chain(&error),
+                    "the answer to COMMIT was lost; taking the partition again to learn what it was"
+                );
+                if queue.lease.revoked_within(work.retry.wait(doubts)).await {
+                    return;
+                }
+            }
+            // Once it is looked at again at once; a log that stays unreadable is asked for ever more rarely.
+            Turn::Suspicion => {
+                let wait = if suspicions == 0 { Duration::ZERO } else { work.retry.wait(suspicions) };
+                suspicions += 1;
+                if queue.lease.revoked_within(wait).await {
+                    return;
+                }
+            }
+            Turn::NotOurs(hold) => {
+                took_again += 1;
+                if !second_look(&work, &bound.store, &queue.lease, &hold, took_again).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Why the worker left its loop.
+enum Turn<L> {
+    Revoked,
+    /// Nobody knows whether the last attempt was committed.
+    InDoubt(sqlx::Error),
+    /// The row is not where this assignment left it.
+    NotOurs(Hold<L>),
+    /// The source cannot go on reading: is it still our log?
+    Suspicion,
+    /// The partition stops.
+    Stop {
+        offset: Option<i64>,
+        why: BoxError,
+    },
+}
+
+/// A record on its way through an attempt.
+struct Try {
+    record: Record,
+    id: Option<InboxId>,
+    /// Which attempt at it this is, counted from 1.
+    attempt: u32,
+    /// Why no handler is to see it any more: this transaction sets it aside.
+    given_up: Option<Failure>,
+}
+
+impl Try {
+    fn new(work: &Work, record: Record, attempt: u32) -> Self {
+        let id = match work.dedupe {
+            Dedupe::MessageId => work.delivery(&record, attempt).message_id().and_then(InboxId::new),
+            Dedupe::Position => None,
+        };
+        Try { record, id, attempt, given_up: None }
+    }
+
+    fn claim(&self) -> Claim<'_> {
+        Claim { record: self.record.as_last(), message_id: self.message_id() }
+    }
+
+    fn message_id(&self) -> Option<&[u8]> {
+        self.id.as_ref().map(InboxId::as_bytes)
+    }
+}
+
+/// What to do next, with all that it needs.
+enum Step<D: Dialect> {
+    /// Wait for a record.
+    Wait(Rest<D>),
+    /// Begin an attempt at this record.
+    Begin(Rest<D>, Try),
+    /// It is claimed.
+    Claimed(Claimed<D>, Try),
+    /// Leave.
+    Leave(Turn<D::Locator>),
+}
+
+struct Worker<'a, D: Dialect> {
+    work: &'a Work,
+    bound: &'a Bound<D>,
+    handler: TxHandler<Tx<D>>,
+    queue: &'a mut Queue,
+    watch: Watch,
+    start: StartAt,
+    /// Held as long as a session is.
+    seat: Option<Seat>,
+    /// Attempts that were tried again at once, in a row.
+    at_once: u32,
+    /// Attempts that an outage ended, in a row.
+    outages: u32,
+    /// Whether anything was committed.
+    moved_on: bool,
+}
+
+impl<D: Dialect> Worker<'_, D> {
+    async fn until_halt(&mut self, owned: Owned<D::Locator>) -> Turn<D::Locator> {
+        let mut step = Step::Wait(Rest::Hold(owned.hold));
+        loop {
+            step = match step {
+                Step::Wait(rest) => self.wait(rest).await,
+                Step::Begin(rest, a_try) => self.begin(rest, a_try).await,
+                Step::Claimed(claimed, a_try) => self.claimed(claimed, a_try).await,
+                Step::Leave(turn) => return turn,
+            };
+        }
+    }
+
+    async fn give_seat_back(&mut self, rest: Rest<D>) -> Rest<D> {
+        let hold = rest.into_hold().await;
+        self.seat = None;
+        Rest::Hold(hold)
+    }
+}
