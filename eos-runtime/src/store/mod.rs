@@ -37,13 +37,19 @@ pub(crate) use outbox::{
 };
 pub use tx::*;
 
-/// What an error means, whichever database said it: a handler may ask another than its listener's.
+/// What an error of an attempt means, whichever database said it: a handler may ask another than its listener's.
 pub(crate) fn fault_of(error: &sqlx::Error) -> Fault {
     #[cfg_attr(
         not(any(feature = "postgres", feature = "mysql", feature = "sqlite")),
         expect(unused_variables, reason = "no database is known")
     )]
-    let Some(database) = error.as_database_error() else { return Fault::of_driver(error) };
+    let Some(database) = error.as_database_error() else {
+        return match Fault::of_driver(error) {
+            // Said of a statement, and not of an address: also what our own guard refuses.
+            Fault::Refused => Fault::Failed,
+            fault => fault,
+        };
+    };
     #[cfg(feature = "postgres")]
     if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         return <sqlx::Postgres as Dialect>::fault(error);

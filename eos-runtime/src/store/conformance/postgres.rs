@@ -88,7 +88,7 @@ impl Harness for Pg {
 
     fn bytes(bytes: &[u8]) -> String {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("'\\\\x{hex}'::bytea")
+        format!("'\\x{hex}'::bytea")
     }
 
     async fn fresh() -> Self {
