@@ -5,6 +5,7 @@ extern crate self as eos_runtime;
 
 mod app;
 mod consumer;
+pub mod dead_letters;
 mod error;
 mod event;
 mod extract;

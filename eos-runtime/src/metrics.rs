@@ -10,6 +10,7 @@
 //! | `eos_records_duplicate_total` | `listener` | records whose message id had been processed before |
 //! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone |
 //! | `eos_records_set_aside_total` | `listener` | records that no attempt could handle, and that are in `eos_dead_letter` instead |
+//! | `eos_records_replayed_total` | `listener` | records that had been set aside, and were handled when somebody asked for it |
 //! | `eos_attempts_failed_total` | `listener` | attempts that failed, for whatever reason but an outage |
 //! | `eos_outbox_published_total` | `database` | entries of the outbox that this process has put into Kafka |
 //! | `eos_outbox_refused_total` | `database` | refusals that were marked in an entry's row, see [`outbox`](mod@crate::outbox); one that is tried again and refused again counts again |
@@ -78,6 +79,8 @@ pub(crate) struct ListenerCounts {
     pub(crate) without_id: Tally,
     /// Records that were set aside.
     pub(crate) set_aside: Tally,
+    /// Records that had been set aside, and were handled after all.
+    pub(crate) replayed: Tally,
 }
 
 impl ListenerCounts {
@@ -97,7 +100,10 @@ impl ListenerCounts {
             without_id: Tally::told(
                 metrics::counter!("eos_records_without_id_total", "listener" => listener.clone()),
             ),
-            set_aside: Tally::told(metrics::counter!("eos_records_set_aside_total", "listener" => listener)),
+            set_aside: Tally::told(
+                metrics::counter!("eos_records_set_aside_total", "listener" => listener.clone()),
+            ),
+            replayed: Tally::told(metrics::counter!("eos_records_replayed_total", "listener" => listener)),
         }
     }
 }

@@ -104,6 +104,20 @@ impl Record {
         u64::try_from(self.at.timestamp_ms).ok().map(|ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms))
     }
 
+    /// A record as it was kept somewhere: at a partition and offset, with key and payload.
+    pub(crate) fn of_parts(
+        topic: &Arc<str>,
+        (partition, offset): (i32, i64),
+        timestamp_ms: Option<i64>,
+        (key, payload): (Option<&[u8]>, Option<&[u8]>),
+        headers: &Headers,
+    ) -> Self {
+        let mut copies = Copies::new(Arc::clone(topic), partition);
+        copies.add(offset, timestamp_ms.unwrap_or(-1), key, payload, headers.iter());
+        let (block, mut at) = copies.seal();
+        Record { block, at: at.remove(0) }
+    }
+
     pub(crate) fn topic_shared(&self) -> &Arc<str> {
         &self.block.topic
     }

@@ -49,6 +49,8 @@ async fn a_recorder_is_told_what_listeners_and_the_relay_have_done() {
         note(Some("c"), &missing, false),
     ];
     scene.kafka.produce(&scene.topic, &notes).await;
+    let no_note = Sent { payload: Some(b"no note".to_vec()), ..Sent::default() };
+    scene.kafka.produce(&scene.topic, &[no_note]).await;
 
     let settings = format!(
         "[kafka]\nbootstrap_servers = \"{}\"\ngroup = \"{}\"\n[database]\nurl = \"{}\"\n[retry]\nbackoff = \"10ms\"\n\
@@ -68,7 +70,9 @@ async fn a_recorder_is_told_what_listeners_and_the_relay_have_done() {
         (listener("eos_records_applied_total"), 4),
         (listener("eos_records_duplicate_total"), 1),
         (listener("eos_records_without_id_total"), 1),
-        (listener("eos_attempts_failed_total"), 1),
+        (listener("eos_attempts_failed_total"), 2),
+        (listener("eos_records_set_aside_total"), 1),
+        (listener("eos_records_replayed_total"), 0),
         ("eos_outbox_published_total{database=default}".to_owned(), 3),
         ("eos_outbox_refused_total{database=default}".to_owned(), 1),
     ]);

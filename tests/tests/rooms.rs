@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 15] = [
+const DOORS: [(&str, &[&str]); 16] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
@@ -22,6 +22,7 @@ const DOORS: [(&str, &[&str]); 15] = [
         "consumer",
         &["metrics", "source", "store", "listener", "extract", "settings", "record", "error", "fault"],
     ),
+    ("dead_letters", &["store", "record"]),
     ("outbox", &["metrics", "store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
     (
         "app",
@@ -44,6 +45,7 @@ const CRATES: [(&str, &[&str]); 2] = [
             "app/open.rs",
             "error.rs",
             "consumer",
+            "dead_letters.rs",
             "outbox/method.rs",
             "outbox/scope.rs",
             "outbox/refused.rs",

@@ -15,7 +15,7 @@ use super::target::Target;
 use crate::consumer::{Bound, Chain, Seats, Vigil};
 use crate::error::Error;
 use crate::settings::Migrate;
-use crate::store::{Dialect, Fault, MigrateError, MigrateMode, Store, SweepCursor};
+use crate::store::{Dialect, Fault, LetterDialect, MigrateError, MigrateMode, Store, SweepCursor};
 
 /// A database that is open, for the workers of its listeners.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ async fn ready<D, P, F>(
     care: &Caretaking<'_>,
 ) -> Result<Bound<D>, Error>
 where
-    D: Dialect,
+    D: LetterDialect,
     P: Fn() -> F,
     F: Future<Output = sqlx::Result<()>>,
 {
@@ -104,7 +104,7 @@ where
 /// Waits until the database answers; says so when it does not.
 async fn reach<D, P, F>(planned: &PlannedDatabase, probe: P) -> Result<(), Error>
 where
-    D: Dialect,
+    D: LetterDialect,
     P: Fn() -> F,
     F: Future<Output = sqlx::Result<()>>,
 {

@@ -21,7 +21,7 @@ use crate::listener::spec::{Body, Dedupe, Isolation, TxHandler};
 use crate::metrics::ListenerCounts;
 use crate::settings::Bootstrap;
 use crate::source::Lease;
-use crate::store::{Dialect, StoreOptions, Tx};
+use crate::store::{LetterDialect, StoreOptions, Tx};
 
 /// Runs the plan until `stop` is cancelled, and then to its ordered end.
 ///
@@ -187,7 +187,7 @@ fn on_lease(listener: &Listener, work: &Arc<Work>, databases: &[Opened]) -> OnLe
     }
 }
 
-fn transactional<D: Dialect>(work: Arc<Work>, bound: Bound<D>, handler: TxHandler<Tx<D>>) -> OnLease {
+fn transactional<D: LetterDialect>(work: Arc<Work>, bound: Bound<D>, handler: TxHandler<Tx<D>>) -> OnLease {
     Box::new(move |lease: Lease| -> JoinHandle<()> {
         tokio::spawn(run_transactional(lease, Arc::clone(&work), bound.clone(), handler))
     })

@@ -3,8 +3,11 @@
 //! An owner that waits at the end of its log would otherwise never notice that the database came back without its
 //! tail, or that another took the partition: it has nothing to claim. Busy owners are left out, since their next
 //! claim looks anyway. A mismatch only wakes the worker, which then looks for itself.
+//!
+//! A second query asks which partitions have dead letters that somebody wants handled again; their owners are told, busy
+//! or idle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::store::{Dialect, PartitionKey, Standing, Store};
+use crate::store::{Dialect, LetterDialect, PartitionKey, Standing, Store};
 
 /// The holds of this process in one database.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +31,9 @@ struct Watched {
     position: AtomicI64,
     busy: AtomicBool,
     suspect: Notify,
+    /// Something is to be replayed; taken back by who goes to do it.
+    wanted: AtomicBool,
+    replay: Notify,
 }
 
 /// A worker's end: says what it counts on, and hears when the database says otherwise.
@@ -51,18 +57,40 @@ impl Vigil {
             position: AtomicI64::new(position),
             busy: AtomicBool::new(false),
             suspect: Notify::new(),
+            wanted: AtomicBool::new(false),
+            replay: Notify::new(),
         });
         self.lock().insert(number, Arc::clone(&watched));
         Watch { vigil: self.clone(), number, watched }
     }
 
     /// Compares for ever, every `every`; dropped when the process stops.
-    pub(crate) async fn keep<D: Dialect>(self, store: Arc<Store<D>>, every: Duration) {
+    pub(crate) async fn keep<D: LetterDialect>(self, store: Arc<Store<D>>, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.compare(&store).await;
+            self.look_for_replays(&store).await;
+        }
+    }
+
+    async fn look_for_replays<D: LetterDialect>(&self, store: &Store<D>) {
+        let watched: Vec<Arc<Watched>> = self.lock().values().map(Arc::clone).collect();
+        if watched.is_empty() {
+            return;
+        }
+        let looking = tokio::time::timeout(Self::ANSWER, D::wanted(store)).await;
+        let wanted: HashSet<PartitionKey> = match looking.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(wanted) => wanted.into_iter().collect(),
+            Err(error) => {
+                tracing::debug!(%error, "it could not be read what is to be replayed; again soon");
+                return;
+            }
+        };
+        for watched in watched.iter().filter(|watched| wanted.contains(&watched.key)) {
+            watched.wanted.store(true, Ordering::Release);
+            watched.replay.notify_one();
         }
     }
 
@@ -109,6 +137,22 @@ impl Watch {
     pub(super) fn idle_at(&self, position: i64) {
         self.watched.position.store(position, Ordering::Release);
         self.watched.busy.store(false, Ordering::Release);
+    }
+
+    /// Whether something is to be replayed.
+    pub(super) fn has_replay(&self) -> bool {
+        self.watched.wanted.load(Ordering::Acquire)
+    }
+
+    /// The same; the caller goes to do it.
+    pub(super) fn takes_replay(&self) -> bool {
+        self.has_replay() && self.watched.wanted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Completes when something is to be replayed; the caller goes to do it.
+    pub(super) async fn replay(&self) {
+        self.watched.replay.notified().await;
+        self.watched.wanted.store(false, Ordering::Release);
     }
 
     /// Completes when the database said otherwise.

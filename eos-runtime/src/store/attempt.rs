@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions};
-use super::{Claim, DeadLetter, Hold, LastRecord, Origin, Tx};
+use super::{Claim, DeadLetter, Hold, LastRecord, Origin, Stored, Tx};
 use crate::record::Record;
 
 /// A connection between attempts: outside a transaction on the server.
@@ -28,8 +28,8 @@ pub(crate) struct Idle<D: Dialect> {
 /// A record claimed in a transaction that is open.
 pub(crate) struct Open<D: Dialect> {
     idle: Idle<D>,
-    /// What the hold becomes when this commits.
-    after: (D::Locator, LastRecord),
+    /// What the hold becomes when this commits; a replay leaves it where it is.
+    after: (D::Locator, Option<LastRecord>),
     proof: D::Proof,
 }
 
@@ -91,7 +91,24 @@ impl<D: Dialect> Idle<D> {
     pub(crate) async fn begin(mut self, claim: Claim<'_>) -> Result<Claimed<D>, (sqlx::Error, Rest<D>)> {
         let limit = self.options.limit();
         match within(limit, D::begin(&self.store, &mut self.tx, self.options, &self.hold, claim)).await {
-            Ok(answer) => Ok(self.claimed(answer, claim.record).await),
+            Ok(answer) => Ok(self.claimed(answer, Some(claim.record)).await),
+            Err(error) => {
+                let rest = self.not_begun(&error).await;
+                Err((error, rest))
+            }
+        }
+    }
+
+    /// BEGIN, and the claim of a record that was set aside.
+    pub(crate) async fn begin_replay(
+        mut self,
+        letter: &Stored,
+    ) -> Result<Claimed<D>, (sqlx::Error, Rest<D>)> {
+        let limit = self.options.limit();
+        match within(limit, D::begin_replay(&self.store, &mut self.tx, self.options, &self.hold, letter))
+            .await
+        {
+            Ok(answer) => Ok(self.claimed(answer, None).await),
             Err(error) => {
                 let rest = self.not_begun(&error).await;
                 Err((error, rest))
@@ -107,7 +124,7 @@ impl<D: Dialect> Idle<D> {
         self.hold
     }
 
-    async fn claimed(mut self, answer: Answer<D>, record: LastRecord) -> Claimed<D> {
+    async fn claimed(mut self, answer: Answer<D>, record: Option<LastRecord>) -> Claimed<D> {
         self.tx.pending.start(None);
         let Some(locator) = answer.position else {
             return Claimed::NotOurs(self.rolled_back().await);
@@ -189,7 +206,7 @@ impl<D: Dialect> Open<D> {
         match within(idle.options.limit(), chained).await {
             Ok(answer) => {
                 idle.committed(published);
-                Ok(idle.claimed(answer, claim.record).await)
+                Ok(idle.claimed(answer, Some(claim.record)).await)
             }
             Err(ChainError::Next(error)) => {
                 idle.committed(published);
@@ -313,8 +330,9 @@ impl<D: Dialect> Rest<D> {
 }
 
 impl<L> Hold<L> {
-    fn advance(&mut self, (locator, record): (L, LastRecord)) {
+    fn advance(&mut self, (locator, record): (L, Option<LastRecord>)) {
         self.locator = locator;
+        let Some(record) = record else { return };
         self.next_offset = record.offset + 1;
         self.last = Some(record);
         self.attempts = 0;

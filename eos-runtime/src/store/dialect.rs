@@ -8,7 +8,9 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
-use super::{Claim, DeadLetter, Freshness, Hold, Home, PartitionKey, Standing, Stream, Tx, TxDatabase};
+use super::{
+    Claim, DeadLetter, Freshness, Hold, Home, PartitionKey, Standing, Stored, Stream, Tx, TxDatabase,
+};
 use crate::listener::spec::Isolation;
 
 /// What a database's error means, by SQLSTATE or error number, never by its text.
@@ -149,6 +151,16 @@ pub(crate) trait Dialect: TxDatabase {
         options: StoreOptions,
         hold: &Hold<Self::Locator>,
         claim: Claim<'_>,
+    ) -> impl Future<Output = sqlx::Result<Answer<Self>>> + Send;
+
+    /// BEGIN, and the claim of a record that was set aside: the position is held where it is, the row becomes replayed and
+    /// its id done. An answer without a fresh inbox says that somebody was quicker.
+    fn begin_replay(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<Self::Locator>,
+        letter: &Stored,
     ) -> impl Future<Output = sqlx::Result<Answer<Self>>> + Send;
 
     /// Proof of life and COMMIT, in one message where the database allows.

@@ -42,11 +42,15 @@ impl<D: Dialect> Worker<'_, D> {
             if self.bound.seats.wanted_now() {
                 rest = self.give_seat_back(rest).await;
             }
+            if self.watch.takes_replay() {
+                return Step::Replay(rest);
+            }
             let has_seat = self.seat.is_some();
             let record = tokio::select! {
                 biased;
                 record = self.queue.next() => record,
                 () = revoked.cancelled() => continue,
+                () = self.watch.replay() => return Step::Replay(rest),
                 () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
                 () = suspicion.notified() => {
                     if self.queue.lease.is_orphaned() {
@@ -174,7 +178,10 @@ impl<D: Dialect> Worker<'_, D> {
     /// Commits; with the next record's claim in the same move, where one is queued.
     pub(super) async fn end(&mut self, open: Open<D>, handled: Handled, a_try: Try) -> Step<D> {
         let lease = &self.queue.lease;
-        let goes_on = !lease.revoked.is_cancelled() && !lease.is_orphaned() && !self.bound.seats.wanted_now();
+        let goes_on = !lease.revoked.is_cancelled()
+            && !lease.is_orphaned()
+            && !self.bound.seats.wanted_now()
+            && !self.watch.has_replay();
         let Some(next) = goes_on.then(|| self.queue.try_next()).flatten() else {
             return match open.commit().await {
                 Ok(session) => {

@@ -10,9 +10,11 @@
 //! |---|---|
 //! | `attempt.rs` | the way of a record that goes well: waited for, claimed, handled, committed |
 //! | `failed.rs` | the other ways: an outage, another attempt, setting the record aside |
+//! | `replay.rs` | records that were set aside, and that somebody wants handled after all |
 
 mod attempt;
 mod failed;
+mod replay;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use crate::error::BoxError;
 use crate::listener::spec::{Dedupe, TxHandler};
 use crate::record::Record;
 use crate::source::Lease;
-use crate::store::{Claim, Claimed, Dialect, Hold, Rest, Store, Tx};
+use crate::store::{Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
 
 /// A listener's database, with what its workers share.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl<D: Dialect> Clone for Bound<D> {
 }
 
 /// Works on a lease until it is revoked.
-pub(crate) async fn run<D: Dialect>(
+pub(crate) async fn run<D: LetterDialect>(
     lease: Lease,
     work: Arc<Work>,
     bound: Bound<D>,
@@ -165,6 +167,8 @@ enum Step<D: Dialect> {
     Begin(Rest<D>, Try),
     /// It is claimed.
     Claimed(Claimed<D>, Try),
+    /// Handle what was set aside and is wanted again.
+    Replay(Rest<D>),
     /// Leave.
     Leave(Turn<D::Locator>),
 }
@@ -186,7 +190,7 @@ struct Worker<'a, D: Dialect> {
     moved_on: bool,
 }
 
-impl<D: Dialect> Worker<'_, D> {
+impl<D: LetterDialect> Worker<'_, D> {
     async fn until_halt(&mut self, owned: Owned<D::Locator>) -> Turn<D::Locator> {
         let mut step = Step::Wait(Rest::Hold(owned.hold));
         loop {
@@ -194,11 +198,14 @@ impl<D: Dialect> Worker<'_, D> {
                 Step::Wait(rest) => self.wait(rest).await,
                 Step::Begin(rest, a_try) => self.begin(rest, a_try).await,
                 Step::Claimed(claimed, a_try) => self.claimed(claimed, a_try).await,
+                Step::Replay(rest) => self.replay(rest).await,
                 Step::Leave(turn) => return turn,
             };
         }
     }
+}
 
+impl<D: Dialect> Worker<'_, D> {
     async fn give_seat_back(&mut self, rest: Rest<D>) -> Rest<D> {
         let hold = rest.into_hold().await;
         self.seat = None;

@@ -2,7 +2,9 @@
 
 use super::harness::*;
 use crate::record::Record;
-use crate::store::{DeadLetter, Idle, Reason, Rest};
+use crate::store::{
+    Claimed, CommitFailed, DeadLetter, Filter, Idle, LetterDialect, Reason, Rest, State, Stored,
+};
 
 /// Nothing of it is text.
 const BYTES: [u8; 4] = [0xff, 0x00, 0xfe, 0x27];
@@ -120,4 +122,156 @@ pub(super) async fn an_owner_whose_position_went_back_counts_nothing<H: Harness>
 
 async fn count<H: Harness>(h: &H, rest: &mut Rest<H::D>, attempts: u32) -> bool {
     rest.count_attempts(h.store(), options(DEADLINE), attempts).await.expect("the row answers")
+}
+
+fn in_states(states: &[State]) -> Filter {
+    Filter { states: states.to_vec(), ..Filter::default() }
+}
+
+/// The one that is wanted.
+async fn the_wanted<H: Harness>(h: &H) -> Stored {
+    let mut wanted = H::D::letters(h.store(), &in_states(&[State::Wanted])).await.expect("a list");
+    assert_eq!(wanted.len(), 1);
+    wanted.remove(0)
+}
+
+/// Sets one aside and wants it again; the owner's session.
+async fn one_wanted<H: Harness>(h: &H) -> (Idle<H::D>, Stored) {
+    let idle = set_aside::<H>(owner(h, 0).await, 0, b"a").await;
+    let turned = H::D::turn_to(h.store(), &in_states(&[State::Dead]), State::Wanted).await.expect("turned");
+    assert_eq!(turned, 1);
+    assert_eq!(H::D::wanted(h.store()).await.expect("a list"), [key(0)]);
+    let letter = the_wanted(h).await;
+    (idle, letter)
+}
+
+async fn begin_replay<H: Harness>(idle: Idle<H::D>, letter: &Stored) -> Claimed<H::D> {
+    idle.begin_replay(letter).await.map_err(|(error, _)| error).expect("the claim is answered")
+}
+
+async fn ids_that_are<H: Harness>(h: &H, outcome: i16) -> i64 {
+    h.number(&format!("select count(*) from {}eos_inbox where outcome = {outcome}", h.store().schema)).await
+}
+
+pub(super) async fn what_is_meant_is_listed_and_nothing_else<H: Harness>(h: &H) {
+    let mut idle = owner(h, 0).await;
+    for (offset, id) in [(0, b"a"), (1, b"b"), (2, b"c")] {
+        idle = set_aside::<H>(idle, offset, id).await;
+    }
+    idle.close().await;
+    let all = H::D::letters(h.store(), &in_states(&[State::Dead])).await.expect("a list");
+    assert_eq!(all.iter().map(|letter| letter.record.offset()).collect::<Vec<_>>(), [0, 1, 2]);
+    let letter = &all[0];
+    assert_eq!((letter.key.clone(), letter.state), (key(0), State::Dead));
+    let record = odd(0);
+    assert_eq!(
+        (letter.record.key(), letter.record.payload(), letter.record.header("tenant")),
+        (record.key(), record.payload(), record.header("tenant"))
+    );
+    assert_eq!(letter.record.timestamp(), record.timestamp());
+    assert_eq!((letter.message_id.as_deref(), letter.attempts), (Some(&b"a"[..]), 5));
+    let dead = || in_states(&[State::Dead]);
+    for (filter, count) in [
+        (Filter { ids: Some(vec![all[1].id, -1]), ..dead() }, 1),
+        (Filter { ids: Some(Vec::new()), ..dead() }, 0),
+        (Filter { group: Some("billing".to_owned()), topic: Some("event.order".to_owned()), ..dead() }, 3),
+        (Filter { group: Some("audit".to_owned()), ..dead() }, 0),
+        (Filter { record_key: Some(BYTES.to_vec()), ..dead() }, 3),
+        (Filter { record_key: Some(b"x".to_vec()), ..dead() }, 0),
+        (Filter { reason: Some("poison".to_owned()), partition: Some(0), ..dead() }, 3),
+        (Filter { reason: Some("failed".to_owned()), ..dead() }, 0),
+        (Filter { since_ms: Some(letter.set_aside_ms), limit: Some(2), ..dead() }, 2),
+        (Filter { since_ms: Some(letter.set_aside_ms + 3_600_000), ..dead() }, 0),
+        (in_states(&[State::Wanted, State::Discarded]), 0),
+    ] {
+        let found = H::D::letters(h.store(), &filter).await.expect("a list");
+        assert_eq!(found.len(), count, "{filter:?}");
+    }
+}
+
+pub(super) async fn a_replay_is_done_once_with_its_id_and_moves_no_position<H: Harness>(h: &H) {
+    let (idle, letter) = one_wanted(h).await;
+    let mut open = fresh(begin_replay::<H>(idle, &letter).await);
+    effect::<H>(&mut open, 7).await;
+    let idle = commit(open).await;
+    assert_eq!((effects(h).await, position(h).await), (1, 1));
+    assert_eq!((ids_that_are(h, 0).await, ids_that_are(h, 1).await), (1, 0));
+    assert!(H::D::wanted(h.store()).await.expect("a list").is_empty());
+    // Once more, by whoever had read it before.
+    let idle = commit(duplicate(begin_replay::<H>(idle, &letter).await)).await;
+    // And the partition goes on where it was.
+    handle::<H>(idle, with_id(1, b"b")).await.close().await;
+    assert_eq!((effects(h).await, position(h).await), (2, 2));
+    let replayed = H::D::letters(h.store(), &in_states(&[State::Replayed])).await.expect("a list");
+    assert_eq!(replayed.len(), 1);
+}
+
+pub(super) async fn a_replay_whose_id_was_done_meanwhile_handles_nothing<H: Harness>(h: &H) {
+    let (idle, letter) = one_wanted(h).await;
+    h.outside(&format!("update {}eos_inbox set outcome = 0", h.store().schema)).await;
+    commit(duplicate(begin_replay::<H>(idle, &letter).await)).await.close().await;
+    assert_eq!(dead_letters(h, "state = 3").await, 1, "nothing is left to do");
+}
+
+pub(super) async fn a_replay_whose_id_was_forgotten_remembers_it_again<H: Harness>(h: &H) {
+    let (idle, letter) = one_wanted(h).await;
+    h.outside(&format!("delete from {}eos_inbox", h.store().schema)).await;
+    let mut open = fresh(begin_replay::<H>(idle, &letter).await);
+    effect::<H>(&mut open, 7).await;
+    commit(open).await.close().await;
+    assert_eq!((ids_that_are(h, 0).await, effects(h).await), (1, 1));
+}
+
+pub(super) async fn a_replay_that_fails_leaves_it_wanted_and_dead_when_it_is_said<H: Harness>(h: &H) {
+    let (idle, letter) = one_wanted(h).await;
+    assert!(H::D::begin_try(h.store(), &letter).await.expect("counted"));
+    let mut open = fresh(begin_replay::<H>(idle, &letter).await);
+    effect::<H>(&mut open, 7).await;
+    open.rollback().await.into_hold().await;
+    assert_eq!((effects(h).await, ids_that_are(h, 1).await), (0, 1));
+    let wanted = the_wanted(h).await;
+    assert_eq!((wanted.tries, wanted.attempts), (1, 6));
+    H::D::forget_try(h.store(), &wanted).await.expect("taken back");
+    let wanted = the_wanted(h).await;
+    assert_eq!((wanted.tries, wanted.attempts), (0, 5));
+    H::D::replay_failed(h.store(), &wanted, "failed", "again").await.expect("said");
+    assert_eq!(dead_letters(h, "state = 0 and reason = 'failed' and error = 'again'").await, 1);
+    assert!(!H::D::begin_try(h.store(), &wanted).await.expect("answered"), "nobody wants it any more");
+}
+
+pub(super) async fn a_replay_by_an_owner_that_was_replaced_is_fenced<H: Harness>(h: &H) {
+    let (zombie, letter) = one_wanted(h).await;
+    let newer = take(h, 0).await;
+    not_ours(begin_replay::<H>(zombie, &letter).await).into_hold().await;
+    assert_eq!((dead_letters(h, "state = 2").await, ids_that_are(h, 1).await), (1, 1));
+    let mut open = fresh(begin_replay::<H>(session(h, newer).await, &letter).await);
+    effect::<H>(&mut open, 7).await;
+    commit(open).await.close().await;
+    assert_eq!(effects(h).await, 1);
+}
+
+pub(super) async fn a_stray_rollback_in_a_replay_is_found_out<H: Harness>(h: &H) {
+    let (idle, letter) = one_wanted(h).await;
+    let mut open = fresh(begin_replay::<H>(idle, &letter).await);
+    effect::<H>(&mut open, 7).await;
+    H::past_guard(open.tx(), "rollback").await.expect("rolled back");
+    match open.commit().await {
+        Err((CommitFailed::Strayed(_) | CommitFailed::RolledBack(_), _)) => {}
+        Err((CommitFailed::InDoubt(error), _)) => panic!("{error}"),
+        Ok(_) => panic!("a stray ROLLBACK was not found out"),
+    }
+    assert_eq!((effects(h).await, dead_letters(h, "state = 2").await), (0, 1));
+}
+
+pub(super) async fn a_payload_that_is_changed_keeps_the_one_that_came<H: Harness>(h: &H) {
+    let (idle, letter) = one_wanted(h).await;
+    idle.close().await;
+    for payload in [Some(&b"one"[..]), Some(b"two"), None] {
+        assert!(H::D::edit(h.store(), letter.id, payload).await.expect("changed"));
+        let changed = the_wanted(h).await;
+        assert_eq!((changed.record.payload(), changed.edited), (payload, true));
+    }
+    assert_eq!(dead_letters(h, &format!("original_payload = {}", H::bytes(&BYTES))).await, 1);
+    H::D::turn_to(h.store(), &in_states(&[State::Wanted]), State::Discarded).await.expect("turned");
+    assert!(!H::D::edit(h.store(), letter.id, None).await.expect("answered"), "too late");
 }

@@ -50,6 +50,14 @@ macro_rules! suite {
                 an_attempt_that_fails_leaves_what_was_counted
                 an_owner_that_was_replaced_counts_nothing
                 an_owner_whose_position_went_back_counts_nothing
+                what_is_meant_is_listed_and_nothing_else
+                a_replay_is_done_once_with_its_id_and_moves_no_position
+                a_replay_whose_id_was_done_meanwhile_handles_nothing
+                a_replay_whose_id_was_forgotten_remembers_it_again
+                a_replay_that_fails_leaves_it_wanted_and_dead_when_it_is_said
+                a_replay_by_an_owner_that_was_replaced_is_fenced
+                a_stray_rollback_in_a_replay_is_found_out
+                a_payload_that_is_changed_keeps_the_one_that_came
             }
             takes {
                 the_first_take_makes_the_row_at_the_start_it_was_given

@@ -18,14 +18,23 @@ use super::{Answers, RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, Tx};
+use crate::store::{Claim, Hold, Stored, Tx};
 
 /// What was claimed: enough to see afterwards whether it stands.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     row: RowId,
     token: Uuid,
-    next_offset: i64,
+    what: What,
+}
+
+/// What the claim has written.
+#[derive(Debug)]
+enum What {
+    /// This position.
+    Position(i64),
+    /// That this dead letter is replayed.
+    Letter(i64),
 }
 
 /// Makes a connection a session's: isolation and timeouts, no autocommit, and sqlx's depth at one while the server is
@@ -110,6 +119,46 @@ pub(super) async fn begin(
     write_claim(&mut sql, store, options, hold, claim);
     let answers = message(tx, sql).await.map_err(|(_, error)| error)?;
     Ok(answer(&answers, 0, hold, claim))
+}
+
+/// An id that the inbox has forgotten is put there anew; one that is done already leaves a 1 as the last insert id.
+pub(super) async fn begin_replay(
+    store: &Store<MySql>,
+    tx: &mut Tx<MySql>,
+    options: StoreOptions,
+    hold: &Hold<RowId>,
+    letter: &Stored,
+) -> sqlx::Result<Answer<MySql>> {
+    let schema = &store.schema;
+    let mut sql = format!(
+        "update {schema}eos_position set epoch=epoch,`connection`=connection_id(),held_until=unix_timestamp()+{} \
+         where id={} and owner=x'{}' and next_offset={};\
+         update {schema}eos_dead_letter set state=3,changed_at=current_timestamp(3) \
+         where id={} and state=2 and row_count()=1;",
+        whole_seconds(options.patience()),
+        hold.locator.0,
+        hold.token.as_simple(),
+        hold.next_offset,
+        letter.id,
+    );
+    if let Some(id) = &letter.message_id {
+        let hex = id.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        sql.push_str(&format!(
+            "insert into {schema}eos_inbox(stream,message_id,seen_at) select {},x'{hex}',unix_timestamp() from dual \
+             where row_count()=1 \
+             on duplicate key update outcome=if(outcome=1,0,outcome+0*last_insert_id(1));",
+            hold.stream
+        ));
+    }
+    sql.push_str("savepoint eos_alive");
+    let answers = message(tx, sql).await.map_err(|(_, error)| error)?;
+    let one = |at: usize| answers.results.get(at).is_some_and(|result| result.rows_affected() == 1);
+    let inbox = letter.message_id.as_ref().and_then(|_| answers.results.get(2));
+    Ok(Answer {
+        position: one(0).then_some(hold.locator),
+        inbox_fresh: one(1) && inbox.is_none_or(|inbox| inbox.last_insert_id() == 0),
+        proof: Claimed { row: hold.locator, token: hold.token, what: What::Letter(letter.id) },
+    })
 }
 
 pub(super) async fn commit(
@@ -206,7 +255,11 @@ fn answer(answers: &Answers, from: usize, hold: &Hold<RowId>, claim: Claim<'_>) 
     Answer {
         position: ours.then_some(hold.locator),
         inbox_fresh: inbox.is_none_or(|inbox| inbox.last_insert_id() == 0),
-        proof: Claimed { row: hold.locator, token: hold.token, next_offset: claim.record.offset + 1 },
+        proof: Claimed {
+            row: hold.locator,
+            token: hold.token,
+            what: What::Position(claim.record.offset + 1),
+        },
     }
 }
 
@@ -234,16 +287,18 @@ async fn end_error(
 /// Whether the claim was committed by somebody else: a COMMIT of the handler's, or a statement that commits.
 async fn stands(store: &Store<MySql>, tx: &mut Tx<MySql>, claimed: &Claimed) -> sqlx::Result<bool> {
     run(tx, "rollback").await?;
-    let sql = format!(
-        "select count(*) from {}eos_position where id = ? and owner = ? and next_offset = ?",
-        store.schema
-    );
-    let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
-        .bind(claimed.row.0)
-        .bind(claimed.token)
-        .bind(claimed.next_offset)
-        .fetch_one(&mut **tx)
-        .await?;
+    let schema = &store.schema;
+    let sql = match claimed.what {
+        What::Position(next_offset) => format!(
+            "select count(*) from {schema}eos_position where id = {} and owner = x'{}' and next_offset = {next_offset}",
+            claimed.row.0,
+            claimed.token.as_simple()
+        ),
+        What::Letter(id) => {
+            format!("select count(*) from {schema}eos_dead_letter where id = {id} and state = 3")
+        }
+    };
+    let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(&mut **tx).await?;
     run(tx, "rollback").await?;
     Ok(count == 1)
 }

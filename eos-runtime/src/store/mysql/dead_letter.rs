@@ -1,10 +1,14 @@
-//! Setting a record aside on MySQL and MariaDB: two statements in the transaction that claimed it.
+//! Setting a record aside on MySQL and MariaDB: two statements in the transaction that claimed it. And the table's words.
 
-use sqlx::MySql;
+use sqlx::mysql::MySqlArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, MySql, Row};
 
 use super::RowId;
-use crate::store::dead_letter::{DeadLetter, write_dead_letter};
-use crate::store::{Hold, Tx};
+use crate::store::dead_letter::{
+    DeadLetter, Filter, State, Stored, Words, letter_dialect, write_dead_letter,
+};
+use crate::store::{Hold, PartitionKey, Store, Tx};
 
 pub(super) async fn set_aside(
     schema: &str,
@@ -18,4 +22,18 @@ pub(super) async fn set_aside(
          headers, message_id, listener, attempts, reason, error) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     );
     write_dead_letter!(tx, hold, letter, mark, insert)
+}
+
+const WORDS: Words = Words {
+    partition: "`partition`",
+    key: "`key`",
+    stamp: "current_timestamp(3)",
+    millis_of: |column| format!("cast(unix_timestamp({column}) * 1000 as signed)"),
+    big: "signed",
+};
+
+letter_dialect!(MySql, WORDS);
+
+async fn write(store: &Store<MySql>, query: Query<'_, MySql, MySqlArguments>) -> sqlx::Result<u64> {
+    query.execute(&store.pool).await.map(|done| done.rows_affected())
 }

@@ -18,6 +18,15 @@ create table if not exists {schema}eos_dead_letter (
     reason        varchar(16)  character set ascii not null,  -- poison, failed, overran, panicked, killed
     error         mediumtext   character set utf8mb4 not null,  -- the chain of causes
     set_aside_at  timestamp(3) not null default current_timestamp(3),
-    changed_at    datetime(6),
-    key eos_dead_letter_of (group_id, topic, state, id)
+    changed_at    timestamp(3) null,
+    -- Attempts of the replay that was asked for, counted before each: one of them may end the process.
+    tries         int          not null default 0,
+    -- What was changed before a replay: when, and the payload as it came.
+    edited_at     timestamp(3) null,
+    original_payload longblob,
+    -- The topic that it is still to be written to as well, and not before when (milliseconds since 1970).
+    publish_to    varchar(255) character set utf8mb4 collate utf8mb4_bin,
+    publish_after bigint       not null default 0,
+    key eos_dead_letter_of (state, group_id, topic, `partition`, id),
+    key eos_dead_letter_unpublished (publish_to)
 ) engine = InnoDB;

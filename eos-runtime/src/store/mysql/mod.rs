@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stream, Tx};
+use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use attempt::Claimed;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -65,6 +65,16 @@ impl Dialect for MySql {
         claim: Claim<'_>,
     ) -> sqlx::Result<Answer<Self>> {
         attempt::begin(store, tx, options, hold, claim).await
+    }
+
+    async fn begin_replay(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<RowId>,
+        letter: &Stored,
+    ) -> sqlx::Result<Answer<Self>> {
+        attempt::begin_replay(store, tx, options, hold, letter).await
     }
 
     async fn commit(store: &Store<Self>, tx: &mut Tx<Self>, proof: &Claimed) -> Result<(), EndError> {

@@ -16,7 +16,7 @@ use super::{Ctid, Xid, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, Tx};
+use crate::store::{Claim, Hold, Stored, Tx};
 
 /// Makes a connection a session's: its timeouts, and sqlx's depth at one while the server is idle.
 pub(super) async fn open(
@@ -57,6 +57,37 @@ pub(super) async fn begin(
 ) -> sqlx::Result<Answer<Postgres>> {
     let mut sql = String::with_capacity(256);
     write_begin(&mut sql, schema, options, hold, claim);
+    let row = message(tx, sql).await.map_err(|(_, error)| error)?;
+    claim_answer(tx, &hold.locator, row)
+}
+
+/// One statement again. An id that the inbox has forgotten is put there anew; one that is done already makes the answer
+/// one of a duplicate.
+pub(super) async fn begin_replay(
+    store: &Store<Postgres>,
+    tx: &mut Tx<Postgres>,
+    options: StoreOptions,
+    hold: &Hold<Ctid>,
+    letter: &Stored,
+) -> sqlx::Result<Answer<Postgres>> {
+    let (schema, stream) = (&store.schema, hold.stream);
+    let sql = format!(
+        "{begin} with p as (update {schema}eos_position set taken_at = taken_at \
+           where ctid = '{locator}' and owner = '{token}' and next_offset = '{next}' returning ctid), \
+         l as (update {schema}eos_dead_letter l set state = 3, changed_at = pg_catalog.clock_timestamp() from p \
+           where l.id = '{id}' and l.state = 2 returning l.message_id), \
+         i as (update {schema}eos_inbox i set outcome = 0, seen_at = now() from l \
+           where i.stream = {stream} and i.message_id = l.message_id and i.outcome = 1 returning 1), \
+         n as (insert into {schema}eos_inbox (stream, message_id) select {stream}, l.message_id from l \
+           where l.message_id is not null and not exists (select from i) on conflict do nothing returning 1) \
+         select p.ctid, exists (select from l where l.message_id is null) or exists (select from i) \
+           or exists (select from n), pg_catalog.pg_current_xact_id() from p",
+        begin = begin_words(options.isolation),
+        locator = hold.locator,
+        token = hold.token.as_hyphenated(),
+        next = hold.next_offset,
+        id = letter.id,
+    );
     let row = message(tx, sql).await.map_err(|(_, error)| error)?;
     claim_answer(tx, &hold.locator, row)
 }
@@ -127,11 +158,7 @@ fn write_begin(sql: &mut String, schema: &str, options: StoreOptions, hold: &Hol
     if hold.locator.wants_tidying() {
         sql.push_str(&hold.locator.tidy(schema));
     }
-    sql.push_str(match options.isolation {
-        Isolation::ReadCommitted => "begin;",
-        Isolation::RepeatableRead => "begin isolation level repeatable read;",
-        Isolation::Serializable => "begin isolation level serializable;",
-    });
+    sql.push_str(begin_words(options.isolation));
     let record = claim.record;
     write!(
         sql,
@@ -154,6 +181,14 @@ fn write_begin(sql: &mut String, schema: &str, options: StoreOptions, hold: &Hol
         sql.push('\'');
     }
     sql.push(')');
+}
+
+fn begin_words(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted => "begin;",
+        Isolation::RepeatableRead => "begin isolation level repeatable read;",
+        Isolation::Serializable => "begin isolation level serializable;",
+    }
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -1,10 +1,14 @@
-//! Setting a record aside on PostgreSQL: two statements in the transaction that claimed it.
+//! Setting a record aside on PostgreSQL: two statements in the transaction that claimed it. And the table's words.
 
-use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::Ctid;
-use crate::store::dead_letter::{DeadLetter, write_dead_letter};
-use crate::store::{Hold, Tx};
+use crate::store::dead_letter::{
+    DeadLetter, Filter, State, Stored, Words, letter_dialect, write_dead_letter,
+};
+use crate::store::{Hold, PartitionKey, Store, Tx};
 
 pub(super) async fn set_aside(
     schema: &str,
@@ -18,4 +22,18 @@ pub(super) async fn set_aside(
          headers, message_id, listener, attempts, reason, error) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
     );
     write_dead_letter!(tx, hold, letter, mark, insert)
+}
+
+const WORDS: Words = Words {
+    partition: "partition",
+    key: "key",
+    stamp: "pg_catalog.clock_timestamp()",
+    millis_of: |column| format!("(extract(epoch from {column}) * 1000)::bigint"),
+    big: "bigint",
+};
+
+letter_dialect!(Postgres, WORDS);
+
+async fn write(store: &Store<Postgres>, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<u64> {
+    query.execute(&store.pool).await.map(|done| done.rows_affected())
 }

@@ -18,6 +18,15 @@ create table if not exists {schema}eos_dead_letter (
     reason        text     not null,            -- poison, failed, overran, panicked, killed
     error         text     not null,            -- the chain of causes
     set_aside_at  timestamptz not null default pg_catalog.clock_timestamp(),
-    changed_at    timestamptz
+    changed_at    timestamptz,
+    -- Attempts of the replay that was asked for, counted before each: one of them may end the process.
+    tries         integer  not null default 0,
+    -- What was changed before a replay: when, and the payload as it came.
+    edited_at     timestamptz,
+    original_payload bytea,
+    -- The topic that it is still to be written to as well, and not before when (milliseconds since 1970).
+    publish_to    text,
+    publish_after bigint not null default 0
 );
-create index if not exists eos_dead_letter_of on {schema}eos_dead_letter (group_id, topic, state, id);
+create index if not exists eos_dead_letter_of on {schema}eos_dead_letter (state, group_id, topic, partition, id);
+create index if not exists eos_dead_letter_unpublished on {schema}eos_dead_letter (id) where publish_to is not null;

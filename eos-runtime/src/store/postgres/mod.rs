@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stream, Tx};
+use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -64,6 +64,16 @@ impl Dialect for Postgres {
         claim: Claim<'_>,
     ) -> sqlx::Result<Answer<Self>> {
         attempt::begin(&store.schema, tx, options, hold, claim).await
+    }
+
+    async fn begin_replay(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<Ctid>,
+        letter: &Stored,
+    ) -> sqlx::Result<Answer<Self>> {
+        attempt::begin_replay(store, tx, options, hold, letter).await
     }
 
     async fn commit(_store: &Store<Self>, tx: &mut Tx<Self>, proof: &Xid) -> Result<(), EndError> {

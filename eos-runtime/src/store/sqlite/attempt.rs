@@ -12,10 +12,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection};
 
 use super::lock::{self, Turn};
-use super::{RowId, code, statements};
+use super::{NOW_MS, RowId, code, statements};
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, Tx};
+use crate::store::{Claim, Hold, Stored, Tx};
 
 /// Makes a connection a session's: sqlx's depth at one while no transaction is open, and a way to interrupt what
 /// still runs on the connection's thread when the session is dropped.
@@ -47,6 +47,43 @@ pub(super) async fn begin(
     let patience = options.patience();
     let (changed, turn) = lock::begin(store, tx, patience, Some(patience), &sql).await?;
     Ok(answer(&changed, turn, hold))
+}
+
+/// An id that the inbox has forgotten is put there anew; one that is done already changes no row.
+pub(super) async fn begin_replay(
+    store: &Store<Sqlite>,
+    tx: &mut Tx<Sqlite>,
+    options: StoreOptions,
+    hold: &Hold<RowId>,
+    letter: &Stored,
+) -> sqlx::Result<Answer<Sqlite>> {
+    let schema = &store.schema;
+    let mut sql = format!(
+        "begin immediate;\
+         update {schema}eos_position set taken_at=taken_at where id={} and owner=x'{}' and next_offset={};\
+         update {schema}eos_dead_letter set state=3,changed_at={NOW_MS} where id={} and state=2 and changes()=1;",
+        hold.locator.0,
+        hold.token.as_simple(),
+        hold.next_offset,
+        letter.id,
+    );
+    if let Some(id) = &letter.message_id {
+        let hex = id.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        sql.push_str(&format!(
+            "insert into {schema}eos_inbox(stream,message_id) select {},x'{hex}' where changes()=1 \
+             on conflict (stream,message_id) do update set outcome=0 where outcome=1;",
+            hold.stream
+        ));
+    }
+    sql.push_str("savepoint eos_alive");
+    let patience = options.patience();
+    let (changed, turn) = lock::begin(store, tx, patience, Some(patience), &sql).await?;
+    let one = |at: usize| changed.get(at) == Some(&1);
+    Ok(Answer {
+        position: one(1).then_some(hold.locator),
+        inbox_fresh: one(2) && (letter.message_id.is_none() || one(3)),
+        proof: turn,
+    })
 }
 
 pub(super) async fn commit(tx: &mut Tx<Sqlite>) -> Result<(), EndError> {

@@ -1,10 +1,17 @@
-//! Setting a record aside on SQLite: two statements in the transaction that claimed it.
+//! Setting a record aside on SQLite: two statements in the transaction that claimed it. And the table's words.
 
-use sqlx::Sqlite;
+use std::time::Duration;
 
-use super::RowId;
-use crate::store::dead_letter::{DeadLetter, write_dead_letter};
-use crate::store::{Hold, Tx};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Row, Sqlite};
+
+use super::{NOW_MS, RowId, take};
+use crate::listener::spec::Isolation;
+use crate::store::dead_letter::{
+    DeadLetter, Filter, State, Stored, Words, letter_dialect, write_dead_letter,
+};
+use crate::store::{Hold, PartitionKey, Store, StoreOptions, Tx};
 
 pub(super) async fn set_aside(
     schema: &str,
@@ -18,4 +25,15 @@ pub(super) async fn set_aside(
          headers, message_id, listener, attempts, reason, error) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
     );
     write_dead_letter!(tx, hold, letter, mark, insert)
+}
+
+const WORDS: Words =
+    Words { partition: "partition", key: "key", stamp: NOW_MS, millis_of: str::to_owned, big: "integer" };
+
+letter_dialect!(Sqlite, WORDS);
+
+async fn write(store: &Store<Sqlite>, query: Query<'_, Sqlite, SqliteArguments>) -> sqlx::Result<u64> {
+    const OPTIONS: StoreOptions =
+        StoreOptions { isolation: Isolation::ReadCommitted, deadline: Duration::from_secs(30) };
+    take::write(store, OPTIONS, query).await
 }

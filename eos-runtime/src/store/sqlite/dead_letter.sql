@@ -18,6 +18,15 @@ create table if not exists {schema}eos_dead_letter (
     error         text    not null,             -- the chain of causes
     -- In milliseconds since 1970.
     set_aside_at  integer not null default (cast(1000 * (julianday('now') - 2440587.5) * 86400 as integer)),
-    changed_at    integer
+    changed_at    integer,
+    -- Attempts of the replay that was asked for, counted before each: one of them may end the process.
+    tries         integer not null default 0,
+    -- What was changed before a replay: when, and the payload as it came.
+    edited_at     integer,
+    original_payload blob,
+    -- The topic that it is still to be written to as well, and not before when (milliseconds since 1970).
+    publish_to    text,
+    publish_after integer not null default 0
 );
-create index if not exists {schema}eos_dead_letter_of on eos_dead_letter (group_id, topic, state, id);
+create index if not exists {schema}eos_dead_letter_of on eos_dead_letter (state, group_id, topic, partition, id);
+create index if not exists {schema}eos_dead_letter_unpublished on eos_dead_letter (id) where publish_to is not null;

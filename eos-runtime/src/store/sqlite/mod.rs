@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stream, Tx};
+use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use lock::Turn;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -66,6 +66,16 @@ impl Dialect for Sqlite {
         claim: Claim<'_>,
     ) -> sqlx::Result<Answer<Self>> {
         attempt::begin(store, tx, options, hold, claim).await
+    }
+
+    async fn begin_replay(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<RowId>,
+        letter: &Stored,
+    ) -> sqlx::Result<Answer<Self>> {
+        attempt::begin_replay(store, tx, options, hold, letter).await
     }
 
     async fn commit(_store: &Store<Self>, tx: &mut Tx<Self>, _proof: &Turn) -> Result<(), EndError> {
@@ -147,6 +157,9 @@ impl Dialect for Sqlite {
         schema::migrate(store, mode).await
     }
 }
+
+/// Milliseconds since 1970.
+const NOW_MS: &str = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
 
 /// Runs statements one after another in one visit to the connection's thread, and counts the rows that each changed.
 /// An error comes with the number of statements before it.

@@ -6,14 +6,13 @@ use std::time::Duration;
 use futures_util::{Stream, TryStreamExt};
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 
+use super::NOW_MS;
 use super::lock::{self, Turn};
 use crate::store::Store;
 use crate::store::outbox::{
     Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
     are_these, hex, listed, relay_dialect, without_arrays,
 };
-
-const NOW_MS: &str = "cast((julianday('now') - 2440587.5) * 86400000 as integer)";
 
 const WORDS: Words = Words {
     now_ms: NOW_MS,

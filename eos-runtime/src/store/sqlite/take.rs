@@ -112,7 +112,7 @@ pub(super) async fn disown(store: &Store<Sqlite>, token: Uuid, options: StoreOpt
 }
 
 /// Runs one statement that writes, when it is its turn; how many rows it changed.
-async fn write(
+pub(super) async fn write(
     store: &Store<Sqlite>,
     options: StoreOptions,
     query: Query<'_, Sqlite, SqliteArguments>,

@@ -1,0 +1,216 @@
+//! Lists, changes of state, and what replays ask of the table: said once for three databases.
+//!
+//! [`Words`] are what differs in the text; [`letter_dialect!`] is the implementation, since sqlx's traits cannot be named
+//! for all databases at once.
+
+use std::future::Future;
+
+use super::{Filter, State, Stored};
+use crate::store::{Dialect, PartitionKey, Store};
+
+/// The words in which databases differ. A function `write` stands beside each use of [`letter_dialect!`]: it runs one
+/// statement that stands alone, and says how many rows it changed.
+pub(crate) struct Words {
+    pub(crate) partition: &'static str,
+    pub(crate) key: &'static str,
+    /// The time as the columns have it.
+    pub(crate) stamp: &'static str,
+    /// A column's time in milliseconds since 1970.
+    pub(crate) millis_of: fn(&str) -> String,
+    /// A whole number of eight bytes, as a type to cast to.
+    pub(crate) big: &'static str,
+}
+
+impl Words {
+    pub(crate) fn select(&self, schema: &str) -> String {
+        format!(
+            "select id, state, group_id, topic, {}, record_offset, record_time, {}, payload, headers, message_id, listener, \
+             attempts, reason, error, {}, tries, cast(case when edited_at is null then 0 else 1 end as {}) \
+             from {schema}eos_dead_letter",
+            self.partition,
+            self.key,
+            (self.millis_of)("set_aside_at"),
+            self.big
+        )
+    }
+}
+
+/// What people and replays ask of the table.
+pub(crate) trait LetterDialect: Dialect {
+    /// The rows that are meant, the oldest first.
+    fn letters(
+        store: &Store<Self>,
+        filter: &Filter,
+    ) -> impl Future<Output = sqlx::Result<Vec<Stored>>> + Send;
+
+    /// Changes the state of all that are meant; says how many.
+    fn turn_to(
+        store: &Store<Self>,
+        filter: &Filter,
+        to: State,
+    ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+    /// Gives one that waits for somebody another payload, and keeps the one that came; says whether there was one.
+    fn edit(
+        store: &Store<Self>,
+        id: i64,
+        payload: Option<&[u8]>,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// The partitions that have something to replay.
+    fn wanted(store: &Store<Self>) -> impl Future<Output = sqlx::Result<Vec<PartitionKey>>> + Send;
+
+    /// Writes down that a further attempt of a replay begins; `false` where it is not wanted any more.
+    fn begin_try(store: &Store<Self>, letter: &Stored) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// Takes an attempt back that met an outage.
+    fn forget_try(store: &Store<Self>, letter: &Stored) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// A replay came to nothing: dead again, with why.
+    fn replay_failed(
+        store: &Store<Self>,
+        letter: &Stored,
+        reason: &str,
+        error: &str,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+}
+
+/// [`LetterDialect`] for one database.
+macro_rules! letter_dialect {
+    ($database:ty, $words:expr) => {
+        impl $crate::store::dead_letter::LetterDialect for $database {
+            async fn letters(store: &Store<Self>, filter: &Filter) -> sqlx::Result<Vec<Stored>> {
+                let mut query = sqlx::QueryBuilder::<$database>::new($words.select(&store.schema));
+                push_condition(&mut query, filter);
+                query.push(" order by id limit ").push_bind(filter.limit.unwrap_or(10_000));
+                let rows = query.build().persistent(false).fetch_all(&store.pool).await?;
+                rows.iter().map(stored).collect()
+            }
+
+            async fn turn_to(store: &Store<Self>, filter: &Filter, to: State) -> sqlx::Result<u64> {
+                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
+                    "update {}eos_dead_letter set state = {}, tries = 0, changed_at = {}",
+                    store.schema,
+                    to.number(),
+                    $words.stamp
+                ));
+                push_condition(&mut query, filter);
+                write(store, query.build().persistent(false)).await
+            }
+
+            async fn edit(store: &Store<Self>, id: i64, payload: Option<&[u8]>) -> sqlx::Result<bool> {
+                // In this order: MySQL sets one column after the other.
+                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
+                    "update {}eos_dead_letter set \
+                     original_payload = case when edited_at is null then payload else original_payload end, \
+                     edited_at = {}, payload = ",
+                    store.schema, $words.stamp
+                ));
+                query.push_bind(payload.map(<[u8]>::to_vec)).push(" where id = ").push_bind(id).push(" and state in (0, 2)");
+                Ok(write(store, query.build().persistent(false)).await? == 1)
+            }
+
+            async fn wanted(store: &Store<Self>) -> sqlx::Result<Vec<PartitionKey>> {
+                let sql = format!(
+                    "select distinct group_id, topic, {} from {}eos_dead_letter where state = 2",
+                    $words.partition, store.schema
+                );
+                let rows: Vec<(String, String, i32)> =
+                    sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&store.pool).await?;
+                let key = |(group, topic, partition): (String, String, i32)| PartitionKey {
+                    group: group.into(),
+                    topic: topic.into(),
+                    partition,
+                };
+                Ok(rows.into_iter().map(key).collect())
+            }
+
+            async fn begin_try(store: &Store<Self>, letter: &Stored) -> sqlx::Result<bool> {
+                let sql = format!(
+                    "update {}eos_dead_letter set tries = tries + 1, attempts = attempts + 1 \
+                     where id = {} and state = 2",
+                    store.schema, letter.id
+                );
+                Ok(write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await? == 1)
+            }
+
+            async fn forget_try(store: &Store<Self>, letter: &Stored) -> sqlx::Result<()> {
+                let sql = format!(
+                    "update {}eos_dead_letter set tries = tries - 1, attempts = attempts - 1 \
+                     where id = {} and state = 2 and tries > 0",
+                    store.schema, letter.id
+                );
+                write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
+            }
+
+            async fn replay_failed(
+                store: &Store<Self>,
+                letter: &Stored,
+                reason: &str,
+                error: &str,
+            ) -> sqlx::Result<()> {
+                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
+                    "update {}eos_dead_letter set state = 0, changed_at = {}, reason = ",
+                    store.schema, $words.stamp
+                ));
+                query.push_bind(reason.to_owned()).push(", error = ").push_bind(error.to_owned());
+                query.push(" where state = 2 and id = ").push_bind(letter.id);
+                write(store, query.build().persistent(false)).await.map(drop)
+            }
+        }
+
+        fn push_condition(query: &mut sqlx::QueryBuilder<$database>, filter: &Filter) {
+            let states: Vec<_> = filter.states.iter().map(|state| state.number().to_string()).collect();
+            query.push(format!(" where state in ({})", states.join(", ")));
+            if let Some(ids) = &filter.ids {
+                let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+                query.push(format!(" and id in ({})", if ids.is_empty() { "null".to_owned() } else { ids.join(", ") }));
+            }
+            if let Some(group) = &filter.group {
+                query.push(" and group_id = ").push_bind(group.clone());
+            }
+            if let Some(topic) = &filter.topic {
+                query.push(" and topic = ").push_bind(topic.clone());
+            }
+            if let Some(partition) = filter.partition {
+                query.push(format!(" and {} = {partition}", $words.partition));
+            }
+            if let Some(since) = filter.since_ms {
+                query.push(format!(" and {} >= {since}", ($words.millis_of)("set_aside_at")));
+            }
+            if let Some(key) = &filter.record_key {
+                query.push(format!(" and {} = ", $words.key)).push_bind(key.clone());
+            }
+            if let Some(reason) = &filter.reason {
+                query.push(" and reason = ").push_bind(reason.clone());
+            }
+        }
+
+        fn stored(row: &<$database as sqlx::Database>::Row) -> sqlx::Result<Stored> {
+            let columns = $crate::store::dead_letter::Columns {
+                id: row.try_get(0)?,
+                state: row.try_get(1)?,
+                group: row.try_get(2)?,
+                topic: row.try_get(3)?,
+                partition: row.try_get(4)?,
+                offset: row.try_get(5)?,
+                time: row.try_get(6)?,
+                key: row.try_get(7)?,
+                payload: row.try_get(8)?,
+                headers: row.try_get(9)?,
+            };
+            Ok(Stored {
+                message_id: row.try_get(10)?,
+                listener: row.try_get(11)?,
+                attempts: row.try_get::<i32, _>(12)?.unsigned_abs(),
+                reason: row.try_get(13)?,
+                error: row.try_get(14)?,
+                set_aside_ms: row.try_get(15)?,
+                tries: row.try_get::<i32, _>(16)?.unsigned_abs(),
+                edited: row.try_get::<i64, _>(17)? == 1,
+                ..columns.into_stored().map_err(sqlx::Error::Decode)?
+            })
+        }
+    };
+}
+pub(crate) use letter_dialect;
