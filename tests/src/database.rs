@@ -239,11 +239,11 @@ impl Database {
             .collect())
     }
 
-    /// What is set aside; an error while eos has not made its tables yet.
+    /// What is set aside, and not replayed; an error while eos has not made its tables yet.
     pub async fn dead_letters(&self, group: &str, topic: &str) -> sqlx::Result<Vec<SetAside>> {
         let sql = AssertSqlSafe(format!(
             "select {PARTITION}, record_offset, attempts, reason, error from eos_dead_letter \
-             where group_id = '{group}' and topic = '{topic}' order by id",
+             where group_id = '{group}' and topic = '{topic}' and state in (0, 2) order by id",
             PARTITION = self.quoted("partition"),
         ));
         let rows: Vec<(i32, i64, i32, String, String)> =

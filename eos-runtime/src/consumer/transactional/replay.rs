@@ -75,7 +75,7 @@ impl<D: LetterDialect> Worker<'_, D> {
             return self.replay_failed(&killed, Reason::Killed, rest, letter).await;
         }
         match D::begin_try(&self.bound.store, letter).await {
-            Ok(true) => fault::point("after_replay_count"),
+            Ok(true) => fault::point("replay_after_count"),
             Ok(false) => return Replayed::Done(rest),
             Err(error) => return self.replay_later(said(&error), rest, letter).await,
         }
@@ -117,7 +117,7 @@ impl<D: LetterDialect> Worker<'_, D> {
             let delivery = self.work.delivery(&letter.record, letter.attempts + 1);
             invoke((self.handler)(open.tx_to_handle(&letter.record), &delivery), self.work.deadline).await
         };
-        fault::point("after_replay");
+        fault::point("replay_after_handler");
         match outcome {
             Ok(()) => Ok(open),
             Err(failure @ Failure::Overran(_)) => Err((failure, Rest::Hold(open.abandon().await))),

@@ -9,7 +9,9 @@ use futures_util::FutureExt;
 
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Dialect, Store, StoreOptions};
-use crate::store::{Claim, Claimed, Hold, Idle, LastRecord, LetterDialect, Open, PartitionKey, Rest, Standing, Tx};
+use crate::store::{
+    Claim, Claimed, Hold, Idle, LastRecord, LetterDialect, Open, PartitionKey, Rest, Standing, Tx,
+};
 
 /// One database's way of being set up and disturbed.
 ///
