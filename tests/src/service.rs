@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::database::Kind;
 use crate::waiting::{PATIENCE, eventually};
 
 /// How to start a service.
@@ -54,6 +55,17 @@ impl Launch {
             self = self.env(&format!("EOS__LISTENERS__SINKS__{listener}__DEAD_LETTER"), "off");
         }
         self
+    }
+
+    /// With as many orders in one transaction as are queued.
+    #[must_use]
+    pub fn in_groups(self, kind: Kind) -> Self {
+        let listener = match kind {
+            Kind::Postgres => "postgres_in_groups",
+            Kind::MariaDb => "mariadb_in_groups",
+            Kind::Sqlite => "sqlite_in_groups",
+        };
+        self.env("SINK_LISTENER", listener)
     }
 
     /// A property of librdkafka, by its own name.

@@ -20,6 +20,24 @@ const POINTS: [(&str, &[u32]); 8] = [
     ("after_commit", &[1, 7]),
 ];
 
+/// Those of a group, with those that it shares.
+const GROUP_POINTS: [(&str, &[u32]); 4] = [
+    ("before_group_claim", &[1, 2]),
+    ("after_group", &[1, 2]),
+    ("after_handler", &[60]),
+    ("after_commit", &[60, 110]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_at_any_point_of_a_group_leaves_each_order_once() {
+    for kind in [Kind::Postgres, Kind::MariaDb, Kind::Sqlite] {
+        let all = GROUP_POINTS
+            .iter()
+            .flat_map(|(point, times)| times.iter().map(move |nth| format!("{point}@{nth}=kill")));
+        join_all(all.map(|fault| crash_in_a_group(kind, fault))).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_point_of_an_attempt_on_postgres_leaves_each_order_once() {
     crash_everywhere(Kind::Postgres).await;
@@ -39,7 +57,8 @@ async fn a_crash_at_any_point_of_an_attempt_on_sqlite_leaves_each_order_once() {
 #[test]
 fn every_point_that_the_source_names_is_crashed_at() {
     let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../eos-runtime/src"));
-    let crashed_at: BTreeSet<String> = POINTS.iter().map(|(point, _)| (*point).to_owned()).collect();
+    let crashed_at = POINTS.iter().chain(&GROUP_POINTS);
+    let crashed_at: BTreeSet<String> = crashed_at.map(|(point, _)| (*point).to_owned()).collect();
     // The relay's are `relay_crashes.rs`'s, and a replay's `replays.rs`'s.
     let mut named = points_named_in(source);
     named.retain(|point| !point.starts_with("relay_") && !point.starts_with("replay_"));
@@ -71,6 +90,23 @@ async fn crash_once(kind: Kind, fault: String) {
     next.stop().await;
     scene.assert_every_order_once().await;
     assert_eq!(scene.dead_letters().await.len(), 2, "one of each partition, and none for its duplicate");
+}
+
+async fn crash_in_a_group(kind: Kind, fault: String) {
+    eprintln!("{kind:?}, {fault}");
+    let scene = Scene::new(kind, 1, SINKS).await;
+    let orders = scene.produce_to(0, What::Insert, 150).await;
+    scene.produce_again(&orders[100..]).await;
+    let never = scene.produce_to(0, What::Fatal, 1).await;
+    scene.produce_again(&never).await;
+    scene.produce_without_ids(100).await;
+    let mut crashes = scene.launch().in_groups(kind).fault(&fault).start();
+    crashes.is_killed().await;
+    let mut next = scene.launch().in_groups(kind).start();
+    scene.every_order_once().await;
+    next.stop().await;
+    scene.assert_every_order_once().await;
+    assert_eq!(scene.dead_letters().await.len(), 1);
 }
 
 fn points_named_in(folder: &Path) -> BTreeSet<String> {

@@ -84,7 +84,7 @@ fn mode(mode: &Mode) -> TokenStream {
     let eos = eos();
     match mode {
         Mode::Plain => quote_spanned!(ours()=> #eos::Mode::Plain),
-        Mode::Transactional { isolation, dedupe, database, transaction: _ } => {
+        Mode::Transactional { isolation, dedupe, group_commit, database, transaction: _ } => {
             let isolation = isolation.printed();
             let dedupe = match dedupe {
                 Dedupe::MessageId => format_ident!("MessageId"),
@@ -95,6 +95,7 @@ fn mode(mode: &Mode) -> TokenStream {
                 #eos::Mode::Transactional(#eos::Transactional {
                     isolation: #isolation,
                     dedupe: #eos::Dedupe::#dedupe,
+                    group_commit: #group_commit,
                     database: #database,
                 })
             }

@@ -60,6 +60,7 @@ pub(crate) enum Mode {
         transaction: Box<Type>,
         isolation: Isolation,
         dedupe: Dedupe,
+        group_commit: u32,
         database: Option<LitStr>,
     },
 }
@@ -145,6 +146,7 @@ fn mode(
             transaction: Box::new(taken.inner),
             isolation: asked.isolation,
             dedupe: asked.dedupe,
+            group_commit: asked.group_commit,
             database: asked.database,
         }),
         (Some(asked), None) => {

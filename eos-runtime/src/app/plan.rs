@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{Body, DeadLetters, ListenerSpec, Mode};
+use crate::listener::spec::{Body, DeadLetters, ListenerSpec, Mode, Transactional};
 use crate::settings::{
     DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns, RetryOverride,
     Settings, Values, either, keep, tables_read,
@@ -253,8 +253,8 @@ impl<'a> Making<'a> {
             ));
             return None;
         }
-        let (isolation, dedupe) = (transactional.isolation, transactional.dedupe);
-        Some(Promise::Transactional { database, isolation, dedupe, body })
+        let Transactional { isolation, dedupe, group_commit, database: _ } = transactional;
+        Some(Promise::Transactional { database, isolation, dedupe, group_commit, body })
     }
 
     /// What the listener's extractors ask for.

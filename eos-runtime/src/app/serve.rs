@@ -115,9 +115,11 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
     let work = |listener: &Listener| {
-        let (isolation, dedupe) = match listener.promise {
-            Promise::Plain(_) => (Isolation::default(), Dedupe::Position),
-            Promise::Transactional { isolation, dedupe, .. } => (isolation, dedupe),
+        let (isolation, dedupe, group_commit) = match listener.promise {
+            Promise::Plain(_) => (Isolation::default(), Dedupe::Position, 1),
+            Promise::Transactional { isolation, dedupe, group_commit, .. } => {
+                (isolation, dedupe, group_commit)
+            }
         };
         Arc::new(Work {
             id: listener.id.into(),
@@ -125,6 +127,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             deadline: listener.deadline,
             isolation,
             dedupe,
+            group_commit,
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),

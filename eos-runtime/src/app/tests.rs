@@ -182,7 +182,12 @@ mod with_postgres {
         topics: &'static [&'static str],
         database: Option<&'static str>,
     ) -> ListenerSpec {
-        let mode = Transactional { isolation: Isolation::default(), dedupe: Dedupe::default(), database };
+        let mode = Transactional {
+            isolation: Isolation::default(),
+            dedupe: Dedupe::default(),
+            group_commit: 1,
+            database,
+        };
         ListenerSpec {
             mode: Mode::Transactional(mode),
             body: || Body::Postgres(|_, _| Box::pin(async { Ok(()) })),

@@ -13,8 +13,6 @@ use crate::source::{Lease, SourceError};
 pub(super) struct Queue {
     pub(super) lease: Lease,
     chunk: vec::IntoIter<Record>,
-    /// A record that was taken out to be claimed with the commit of the one before it, and was not.
-    returned: Option<Record>,
     /// Nothing below this comes out.
     floor: i64,
     /// Whether the group has confirmed the lease once; it has had an offset of the partition since then.
@@ -23,22 +21,18 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(lease: Lease) -> Self {
-        Queue { lease, chunk: Vec::new().into_iter(), returned: None, floor: 0, confirmed: false }
+        Queue { lease, chunk: Vec::new().into_iter(), floor: 0, confirmed: false }
     }
 
     /// Starts again at `offset`.
     pub(super) async fn seek(&mut self, offset: i64) -> Result<(), SourceError> {
         self.chunk = Vec::new().into_iter();
-        self.returned = None;
         self.floor = offset;
         self.lease.seek(offset).await
     }
 
     /// The next record, if one is queued already.
     pub(super) fn try_next(&mut self) -> Option<Record> {
-        if let Some(record) = self.returned.take() {
-            return Some(record);
-        }
         loop {
             if let Some(record) = self.of_chunk() {
                 return Some(record);
@@ -60,12 +54,6 @@ impl Queue {
             let chunk = self.lease.next().await?;
             self.open(chunk);
         }
-    }
-
-    /// Puts a record back in front.
-    pub(super) fn give_back(&mut self, record: Record) {
-        debug_assert!(self.returned.is_none(), "one record is looked ahead, never two");
-        self.returned = Some(record);
     }
 
     fn open(&mut self, chunk: Vec<Record>) {

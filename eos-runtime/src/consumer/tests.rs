@@ -91,6 +91,7 @@ impl World {
             deadline: Duration::from_secs(5),
             isolation: Isolation::ReadCommitted,
             dedupe: Dedupe::MessageId,
+            group_commit: 1,
             states: States::default(),
             id_headers: Arc::from(["message-id".to_owned()]),
             classify: Classify::default(),

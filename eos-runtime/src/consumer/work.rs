@@ -22,6 +22,8 @@ pub(crate) struct Work {
     pub(crate) deadline: Duration,
     pub(crate) isolation: Isolation,
     pub(crate) dedupe: Dedupe,
+    /// How many queued records may be handled in one transaction.
+    pub(crate) group_commit: u32,
     pub(crate) states: States,
     /// Headers that may carry the message id; the first present wins.
     pub(crate) id_headers: Arc<[String]>,

@@ -34,6 +34,8 @@ pub(crate) enum Promise {
         database: DatabaseRef,
         isolation: Isolation,
         dedupe: Dedupe,
+        /// How many queued records may be handled in one transaction.
+        group_commit: u32,
         /// Any but [`Body::Plain`].
         body: Body,
     },
@@ -57,11 +59,12 @@ impl std::fmt::Debug for Promise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Promise::Plain(_) => f.write_str("Plain"),
-            Promise::Transactional { database, isolation, dedupe, body } => f
+            Promise::Transactional { database, isolation, dedupe, group_commit, body } => f
                 .debug_struct("Transactional")
                 .field("database", database)
                 .field("isolation", isolation)
                 .field("dedupe", dedupe)
+                .field("group_commit", group_commit)
                 .field("body", body)
                 .finish(),
         }

@@ -82,6 +82,8 @@ pub struct Transactional {
     pub isolation: Isolation,
     /// `dedupe = "…"`.
     pub dedupe: Dedupe,
+    /// `group_commit = 100`: how many queued records may be handled in one transaction; 1 is each by itself.
+    pub group_commit: u32,
     /// `database = "…"`: a name under `[databases]`; `None` where there is one database.
     pub database: Option<&'static str>,
 }

@@ -13,8 +13,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions};
-use super::{Claim, DeadLetter, Hold, LastRecord, Origin, Stored, Tx};
+use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions};
+use super::{Claim, DeadLetter, GroupClaim, Hold, LastRecord, Origin, Stored, Tx};
 use crate::record::Record;
 
 /// A connection between attempts: outside a transaction on the server.
@@ -40,6 +40,14 @@ pub(crate) enum Claimed<D: Dialect> {
     /// The position only: the id was processed before. Commit without the handler.
     Duplicate(Open<D>),
     /// No row of ours at the position we know: someone else took it, or it moved. Nothing is open any more.
+    NotOurs(Rest<D>),
+}
+
+/// What the claim of a group found.
+pub(crate) enum ClaimedGroup<D: Dialect> {
+    /// Handle those whose ids are not among these, which were processed before.
+    Open(Open<D>, Vec<Vec<u8>>),
+    /// See [`Claimed::NotOurs`].
     NotOurs(Rest<D>),
 }
 
@@ -116,6 +124,31 @@ impl<D: Dialect> Idle<D> {
         }
     }
 
+    /// BEGIN, and the claim of a group of records.
+    pub(crate) async fn begin_group(
+        mut self,
+        claim: GroupClaim<'_>,
+    ) -> Result<ClaimedGroup<D>, (sqlx::Error, Rest<D>)> {
+        let limit = self.options.limit();
+        let claiming = D::begin_group(&self.store, &mut self.tx, self.options, &self.hold, claim);
+        match within(limit, claiming).await {
+            Ok(GroupAnswer { position, seen, proof }) => {
+                self.tx.pending.start(None);
+                Ok(match position {
+                    Some(locator) => ClaimedGroup::Open(
+                        Open { idle: self, after: (locator, Some(claim.last)), proof },
+                        seen,
+                    ),
+                    None => ClaimedGroup::NotOurs(self.rolled_back().await),
+                })
+            }
+            Err(error) => {
+                let rest = self.not_begun(&error).await;
+                Err((error, rest))
+            }
+        }
+    }
+
     /// Gives the connection back and keeps the hold.
     pub(crate) async fn close(self) -> Hold<D::Locator> {
         if let Err(error) = within(self.options.limit(), D::close(self.tx)).await {
@@ -155,11 +188,12 @@ impl<D: Dialect> Open<D> {
         &mut self.idle.tx
     }
 
-    /// The transaction for the handler of this record: what it publishes has ids that are made of the record.
+    /// The transaction for the handler of this record: what it publishes has ids that are made of the record, and stands
+    /// behind what was published for earlier records of the same transaction.
     pub(crate) fn tx_to_handle(&mut self, record: &Record) -> &mut Tx<D> {
         let Idle { tx, hold, options, .. } = &mut self.idle;
         tx.set_isolation(options.isolation);
-        tx.pending.start(Some(Origin { group: Arc::clone(&hold.key.group), record: record.clone() }));
+        tx.pending.turn_to(Origin { group: Arc::clone(&hold.key.group), record: record.clone() });
         tx
     }
 

@@ -9,7 +9,8 @@ use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
 use super::{
-    Claim, DeadLetter, Freshness, Hold, Home, PartitionKey, Standing, Stored, Stream, Tx, TxDatabase,
+    Claim, DeadLetter, Freshness, GroupClaim, Hold, Home, PartitionKey, Standing, Stored, Stream, Tx,
+    TxDatabase,
 };
 use crate::listener::spec::Isolation;
 
@@ -120,6 +121,17 @@ pub(crate) struct Answer<D: Dialect> {
     pub(crate) proof: D::Proof,
 }
 
+/// A group claim's answer.
+#[derive(Debug)]
+pub(crate) struct GroupAnswer<D: Dialect> {
+    /// The position was mine to move and was moved; where its row is now.
+    pub(crate) position: Option<D::Locator>,
+    /// Those of the ids that were in the inbox before.
+    pub(crate) seen: Vec<Vec<u8>>,
+    /// What the end of this attempt proves itself with.
+    pub(crate) proof: D::Proof,
+}
+
 /// One database's way of doing it. Connections come out of eos's own pool, made by [`Dialect::pool`].
 ///
 /// All SQL names its schema. Between attempts a session's connection is outside a transaction on the server while
@@ -162,6 +174,15 @@ pub(crate) trait Dialect: TxDatabase {
         hold: &Hold<Self::Locator>,
         letter: &Stored,
     ) -> impl Future<Output = sqlx::Result<Answer<Self>>> + Send;
+
+    /// BEGIN, and the claim of a group of records.
+    fn begin_group(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<Self::Locator>,
+        claim: GroupClaim<'_>,
+    ) -> impl Future<Output = sqlx::Result<GroupAnswer<Self>>> + Send;
 
     /// Proof of life and COMMIT, in one message where the database allows.
     fn commit(

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-pub(crate) use attempt::{ChainFailed, Claimed, CommitFailed, Idle, Open, Rest};
+pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle, Open, Rest};
 pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, Stored};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;
@@ -134,6 +134,15 @@ pub(crate) struct Claim<'a> {
     pub(crate) record: LastRecord,
     /// The id to put in the inbox; `None` dedupes by position alone.
     pub(crate) message_id: Option<&'a [u8]>,
+}
+
+/// What a group's attempt claims: every record up to its last, in one step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupClaim<'a> {
+    /// The last of them; the position becomes its offset + 1.
+    pub(crate) last: LastRecord,
+    /// The ids to put in the inbox, sorted, each once: two groups that have the same ones must not wait for each other.
+    pub(crate) ids: &'a [&'a [u8]],
 }
 
 /// What the position row says about a hold.

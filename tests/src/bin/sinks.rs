@@ -14,7 +14,16 @@ use sqlx::Executor as _;
 
 #[kafka_listener(topic = "${app.topic}", transactional)]
 async fn postgres(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
-    begins(&meta);
+    on_postgres(tx, &order, &meta).await
+}
+
+#[kafka_listener(topic = "${app.topic}", transactional(group_commit = 50))]
+async fn postgres_in_groups(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_postgres(tx, &order, &meta).await
+}
+
+async fn on_postgres(tx: &mut PgTx, order: &Order, meta: &RecordMeta) -> HandlerResult {
+    begins(meta);
     sqlx::query("insert into public.applied (order_id, part, off, pid) values ($1, $2, $3, $4)")
         .bind(order.order_id.to_string())
         .bind(meta.partition)
@@ -22,15 +31,24 @@ async fn postgres(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> 
         .bind(pid())
         .execute(&mut *tx)
         .await?;
-    behaves(&order, &meta).await?;
-    misbehaves(tx, &order, &meta).await?;
-    ends(&meta);
+    behaves(order, meta).await?;
+    misbehaves(tx, order, meta).await?;
+    ends(meta);
     Ok(())
 }
 
 #[kafka_listener(topic = "${app.topic}", transactional)]
 async fn mariadb(tx: &mut MySqlTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
-    begins(&meta);
+    on_mariadb(tx, &order, &meta).await
+}
+
+#[kafka_listener(topic = "${app.topic}", transactional(group_commit = 50))]
+async fn mariadb_in_groups(tx: &mut MySqlTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_mariadb(tx, &order, &meta).await
+}
+
+async fn on_mariadb(tx: &mut MySqlTx, order: &Order, meta: &RecordMeta) -> HandlerResult {
+    begins(meta);
     sqlx::query("insert into applied (order_id, part, off, pid) values (?, ?, ?, ?)")
         .bind(order.order_id.to_string())
         .bind(meta.partition)
@@ -38,14 +56,23 @@ async fn mariadb(tx: &mut MySqlTx, Json(order): Json<Order>, meta: RecordMeta) -
         .bind(pid())
         .execute(&mut *tx)
         .await?;
-    behaves(&order, &meta).await?;
-    ends(&meta);
+    behaves(order, meta).await?;
+    ends(meta);
     Ok(())
 }
 
 #[kafka_listener(topic = "${app.topic}", transactional)]
 async fn sqlite(tx: &mut SqliteTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
-    begins(&meta);
+    on_sqlite(tx, &order, &meta).await
+}
+
+#[kafka_listener(topic = "${app.topic}", transactional(group_commit = 50))]
+async fn sqlite_in_groups(tx: &mut SqliteTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_sqlite(tx, &order, &meta).await
+}
+
+async fn on_sqlite(tx: &mut SqliteTx, order: &Order, meta: &RecordMeta) -> HandlerResult {
+    begins(meta);
     sqlx::query("insert into applied (order_id, part, off, pid) values (?, ?, ?, ?)")
         .bind(order.order_id.to_string())
         .bind(meta.partition)
@@ -53,8 +80,8 @@ async fn sqlite(tx: &mut SqliteTx, Json(order): Json<Order>, meta: RecordMeta) -
         .bind(pid())
         .execute(&mut *tx)
         .await?;
-    behaves(&order, &meta).await?;
-    ends(&meta);
+    behaves(order, meta).await?;
+    ends(meta);
     Ok(())
 }
 

@@ -15,13 +15,12 @@ use crate::shared::values::{choice, number, once_each, string, unknown};
 
 const KNOWN: [&str; 9] =
     ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional", "retry", "dead_letter"];
-const INSIDE: [&str; 3] = ["isolation", "dedupe", "database"];
+const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 11] = [
+const LATER: [&str; 10] = [
     "exactly_once",
     "idempotent",
     "at_most_once",
-    "group_commit",
     "key_slots",
     "on_failure",
     "max_batch",
@@ -50,6 +49,7 @@ pub(super) struct Transactional {
     pub(super) word: Ident,
     pub(super) isolation: Isolation,
     pub(super) dedupe: Dedupe,
+    pub(super) group_commit: u32,
     pub(super) database: Option<LitStr>,
 }
 
@@ -114,6 +114,7 @@ impl Transactional {
             word,
             isolation: Isolation::default(),
             dedupe: Dedupe::default(),
+            group_commit: 1,
             database: None,
         };
         let inside = match &argument.value {
@@ -131,6 +132,9 @@ impl Transactional {
             match argument.word().as_str() {
                 "isolation" => read.isolation = Isolation::read(argument, mistakes).unwrap_or_default(),
                 "dedupe" => read.dedupe = choice(argument, &DEDUPE, mistakes).unwrap_or_default(),
+                "group_commit" => {
+                    read.group_commit = number(argument, "100", &(1..=10_000), mistakes).unwrap_or(1);
+                }
                 "database" => read.database = string(argument, "orders", text::name, mistakes),
                 _ => {
                     misplaced(argument, &INSIDE, "`transactional(…)`", mistakes);

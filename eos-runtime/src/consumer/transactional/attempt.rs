@@ -1,12 +1,14 @@
 //! The way of a record that goes well: waited for, claimed, handled, committed; with the next one's claim in the same
 //! move, where one is queued.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Step, Try, Turn, Worker};
 use crate::consumer::failure::Failure;
 use crate::consumer::invoke::invoke;
 use crate::consumer::owner;
+use crate::consumer::queue::Queue;
 use crate::fault;
 use crate::listener::spec::{DeadLetters, Dedupe};
 use crate::record::Record;
@@ -48,7 +50,7 @@ impl<D: Dialect> Worker<'_, D> {
             let has_seat = self.seat.is_some();
             let record = tokio::select! {
                 biased;
-                record = self.queue.next() => record,
+                record = next(&mut self.backlog, self.queue) => record,
                 () = revoked.cancelled() => continue,
                 () = self.watch.replay() => return Step::Replay(rest),
                 () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
@@ -70,7 +72,12 @@ impl<D: Dialect> Worker<'_, D> {
                 return Step::Leave(Turn::Revoked);
             };
             match self.start.admit(&record, rest.hold().next_offset) {
-                Ok(true) => return self.first_attempt(rest, record),
+                Ok(true) => {
+                    return match self.gather(record) {
+                        Ok(group) => Step::Group(rest, group),
+                        Err(record) => self.first_attempt(rest, record),
+                    };
+                }
                 Ok(false) => {}
                 Err(wrong) => {
                     rest.into_hold().await;
@@ -135,7 +142,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// since that may have been an earlier owner's last; and every further one, so that a restart does not forget them.
     /// All others are spared the round trip: whoever takes the partition after them begins with a first one.
     fn is_to_be_counted(&self, rest: &Rest<D>, a_try: &Try) -> bool {
-        let may_be_its_end = !self.moved_on || a_try.attempt > 1;
+        let may_be_its_end = self.counted > 0 || a_try.attempt > 1;
         may_be_its_end && a_try.given_up.is_none() && rest.hold().attempts != a_try.attempt
     }
 
@@ -182,7 +189,7 @@ impl<D: Dialect> Worker<'_, D> {
             && !lease.is_orphaned()
             && !self.bound.seats.wanted_now()
             && !self.watch.has_replay();
-        let Some(next) = goes_on.then(|| self.queue.try_next()).flatten() else {
+        let Some(next) = goes_on.then(|| self.next_to_chain()).flatten() else {
             return match open.commit().await {
                 Ok(session) => {
                     self.committed(handled, &a_try);
@@ -202,14 +209,24 @@ impl<D: Dialect> Worker<'_, D> {
                 self.not_begun(error, rest, next).await
             }
             Err(ChainFailed::Commit(failed, rest)) => {
-                self.queue.give_back(next.record);
+                self.backlog.push_front(next.record);
                 self.not_committed(failed, rest, a_try).await
             }
         }
     }
 
-    fn committed(&mut self, handled: Handled, a_try: &Try) {
+    /// The record to claim with the commit of the one before it. Where groups are wanted, or attempts counted, none is.
+    fn next_to_chain(&mut self) -> Option<Record> {
+        if self.work.group_commit < 2 {
+            return self.backlog.pop_front().or_else(|| self.queue.try_next());
+        }
+        if self.counted > 1 { None } else { self.backlog.pop_front() }
+    }
+
+    pub(super) fn committed(&mut self, handled: Handled, a_try: &Try) {
         fault::point("after_commit");
+        self.one_by_one = self.one_by_one.saturating_sub(1);
+        self.counted = self.counted.saturating_sub(1);
         (self.at_once, self.outages, self.moved_on) = (0, 0, true);
         self.work.outage.over(&self.work.id);
         self.queue.lease.committed(a_try.record.offset() + 1);
@@ -232,5 +249,16 @@ impl<D: Dialect> Worker<'_, D> {
             CommitFailed::RolledBack(error) => self.failed(Failure::Commit(error), rest, a_try).await,
             CommitFailed::Strayed(error) => self.failed(Failure::Strayed(error), rest, a_try).await,
         }
+    }
+}
+
+/// The next record that is not done; `None` once the source is gone.
+///
+/// # Cancel safety
+/// Cancel safe: a record is either returned or still here.
+async fn next(backlog: &mut VecDeque<Record>, queue: &mut Queue) -> Option<Record> {
+    match backlog.pop_front() {
+        Some(record) => Some(record),
+        None => queue.next().await,
     }
 }

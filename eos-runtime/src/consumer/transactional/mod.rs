@@ -10,12 +10,15 @@
 //! |---|---|
 //! | `attempt.rs` | the way of a record that goes well: waited for, claimed, handled, committed |
 //! | `failed.rs` | the other ways: an outage, another attempt, setting the record aside |
+//! | `group.rs` | many records in one transaction, where the listener wants it |
 //! | `replay.rs` | records that were set aside, and that somebody wants handled after all |
 
 mod attempt;
 mod failed;
+mod group;
 mod replay;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +37,7 @@ use crate::listener::spec::{Dedupe, TxHandler};
 use crate::record::Record;
 use crate::source::Lease;
 use crate::store::{Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
+use group::Group;
 
 /// A listener's database, with what its workers share.
 #[derive(Debug)]
@@ -78,6 +82,9 @@ pub(crate) async fn run<D: LetterDialect>(
             at_once: 0,
             moved_on: false,
             outages: 0,
+            one_by_one: work.group_commit.max(1),
+            counted: work.group_commit.max(1),
+            backlog: VecDeque::new(),
         };
         let turn = worker.until_halt(owned).await;
         if worker.moved_on {
@@ -167,6 +174,8 @@ enum Step<D: Dialect> {
     Begin(Rest<D>, Try),
     /// It is claimed.
     Claimed(Claimed<D>, Try),
+    /// Begin an attempt at these.
+    Group(Rest<D>, Group),
     /// Handle what was set aside and is wanted again.
     Replay(Rest<D>),
     /// Leave.
@@ -188,6 +197,12 @@ struct Worker<'a, D: Dialect> {
     outages: u32,
     /// Whether anything was committed.
     moved_on: bool,
+    /// So many records are handled alone before a group may begin.
+    one_by_one: u32,
+    /// So many attempts are counted before they begin: one of these records may have been an earlier owner's last.
+    counted: u32,
+    /// Records that were taken out of the queue and are not done.
+    backlog: VecDeque<Record>,
 }
 
 impl<D: LetterDialect> Worker<'_, D> {
@@ -198,6 +213,7 @@ impl<D: LetterDialect> Worker<'_, D> {
                 Step::Wait(rest) => self.wait(rest).await,
                 Step::Begin(rest, a_try) => self.begin(rest, a_try).await,
                 Step::Claimed(claimed, a_try) => self.claimed(claimed, a_try).await,
+                Step::Group(rest, group) => self.group(rest, group).await,
                 Step::Replay(rest) => self.replay(rest).await,
                 Step::Leave(turn) => return turn,
             };

@@ -10,6 +10,7 @@ mod dead_letters;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod doubts;
 mod drops;
+mod groups;
 mod harness;
 mod outbox;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -58,6 +59,17 @@ macro_rules! suite {
                 a_replay_by_an_owner_that_was_replaced_is_fenced
                 a_stray_rollback_in_a_replay_is_found_out
                 a_payload_that_is_changed_keeps_the_one_that_came
+            }
+            groups {
+                a_group_moves_the_position_once_and_fills_the_inbox
+                a_group_says_which_ids_were_seen_before
+                a_group_of_nothing_but_records_without_ids_moves_the_position
+                a_group_that_is_rolled_back_leaves_nothing
+                a_group_by_an_owner_that_was_replaced_is_fenced
+                a_lost_tail_is_not_jumped_over_by_a_group
+                an_id_in_flight_elsewhere_is_never_handled_twice_by_a_group
+                a_stray_rollback_in_a_group_is_found_out
+                a_group_at_every_isolation_level_commits
             }
             takes {
                 the_first_take_makes_the_row_at_the_start_it_was_given

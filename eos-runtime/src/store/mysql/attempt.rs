@@ -18,7 +18,7 @@ use super::{Answers, RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, Stored, Tx};
+use crate::store::{Claim, Hold, LastRecord, Stored, Tx};
 
 /// What was claimed: enough to see afterwards whether it stands.
 #[derive(Debug)]
@@ -26,6 +26,13 @@ pub(crate) struct Claimed {
     row: RowId,
     token: Uuid,
     what: What,
+}
+
+impl Claimed {
+    /// Everything up to this record.
+    pub(super) fn of(hold: &Hold<RowId>, last: LastRecord) -> Self {
+        Claimed { row: hold.locator, token: hold.token, what: What::Position(last.offset + 1) }
+    }
 }
 
 /// What the claim has written.
@@ -219,21 +226,8 @@ fn write_claim(
     hold: &Hold<RowId>,
     claim: Claim<'_>,
 ) {
-    let (schema, record) = (&store.schema, claim.record);
-    write!(
-        sql,
-        "update {schema}eos_position set next_offset={offset}+1,last_offset={offset},last_timestamp={},last_checksum={},\
-         attempts=0,`connection`=connection_id(),held_until=unix_timestamp()+{} \
-         where id={} and owner=x'{}' and next_offset={};",
-        record.timestamp_ms,
-        record.checksum,
-        whole_seconds(options.patience()),
-        hold.locator.0,
-        hold.token.as_simple(),
-        hold.next_offset,
-        offset = record.offset,
-    )
-    .expect("to a String");
+    write_position(sql, store, options, hold, claim.record);
+    let schema = &store.schema;
     if let Some(id) = claim.message_id {
         write!(sql, "insert into {schema}eos_inbox(stream,message_id,seen_at) select {},x'", hold.stream)
             .expect("to a String");
@@ -248,6 +242,32 @@ fn write_claim(
     sql.push_str("savepoint eos_alive");
 }
 
+/// The position's part of a claim.
+#[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
+pub(super) fn write_position(
+    sql: &mut String,
+    store: &Store<MySql>,
+    options: StoreOptions,
+    hold: &Hold<RowId>,
+    record: LastRecord,
+) {
+    let schema = &store.schema;
+    write!(
+        sql,
+        "update {schema}eos_position set next_offset={offset}+1,last_offset={offset},last_timestamp={},last_checksum={},\
+         attempts=0,`connection`=connection_id(),held_until=unix_timestamp()+{} \
+         where id={} and owner=x'{}' and next_offset={};",
+        record.timestamp_ms,
+        record.checksum,
+        whole_seconds(options.patience()),
+        hold.locator.0,
+        hold.token.as_simple(),
+        hold.next_offset,
+        offset = record.offset,
+    )
+    .expect("to a String");
+}
+
 /// The position, the inbox where there is an id, the savepoint.
 fn answer(answers: &Answers, from: usize, hold: &Hold<RowId>, claim: Claim<'_>) -> Answer<MySql> {
     let ours = answers.results.get(from).is_some_and(|position| position.rows_affected() == 1);
@@ -255,11 +275,7 @@ fn answer(answers: &Answers, from: usize, hold: &Hold<RowId>, claim: Claim<'_>) 
     Answer {
         position: ours.then_some(hold.locator),
         inbox_fresh: inbox.is_none_or(|inbox| inbox.last_insert_id() == 0),
-        proof: Claimed {
-            row: hold.locator,
-            token: hold.token,
-            what: What::Position(claim.record.offset + 1),
-        },
+        proof: Claimed::of(hold, claim.record),
     }
 }
 

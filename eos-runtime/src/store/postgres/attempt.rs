@@ -183,7 +183,7 @@ fn write_begin(sql: &mut String, schema: &str, options: StoreOptions, hold: &Hol
     sql.push(')');
 }
 
-fn begin_words(isolation: Isolation) -> &'static str {
+pub(super) fn begin_words(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::ReadCommitted => "begin;",
         Isolation::RepeatableRead => "begin isolation level repeatable read;",
@@ -194,7 +194,7 @@ fn begin_words(isolation: Isolation) -> &'static str {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Sends one message and keeps its last row; an error comes with the number of results before it.
-async fn message(
+pub(super) async fn message(
     connection: &mut PgConnection,
     sql: String,
 ) -> Result<Option<sqlx::postgres::PgRow>, (usize, sqlx::Error)> {

@@ -10,6 +10,7 @@
 
 mod attempt;
 mod dead_letter;
+mod group;
 mod locator;
 mod outbox;
 mod pool;
@@ -24,9 +25,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
 use uuid::Uuid;
 
-use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
+use super::dialect::{
+    Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions, SweepCursor, Swept,
+};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx};
+use super::{Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -64,6 +67,16 @@ impl Dialect for Postgres {
         claim: Claim<'_>,
     ) -> sqlx::Result<Answer<Self>> {
         attempt::begin(&store.schema, tx, options, hold, claim).await
+    }
+
+    async fn begin_group(
+        _store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<Ctid>,
+        claim: GroupClaim<'_>,
+    ) -> sqlx::Result<GroupAnswer<Self>> {
+        group::begin(tx, options, hold, claim).await
     }
 
     async fn begin_replay(

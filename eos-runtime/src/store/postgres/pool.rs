@@ -65,6 +65,12 @@ fn prepare_claims(schema: &str) -> String {
          with p as ({advance}), \
          i as (insert into {schema}eos_inbox (stream, message_id) select $7, $8 from p on conflict do nothing returning 1) \
          select p.ctid, exists(select from i), pg_catalog.pg_current_xact_id() from p; \
+         prepare eos_claim_group(tid, uuid, bigint, bigint, bigint, bigint, int, bytea[]) as \
+         with p as ({advance}), \
+         i as (insert into {schema}eos_inbox (stream, message_id) select $7, u.id from p, unnest($8) u(id) \
+           on conflict do nothing returning message_id) \
+         select p.ctid, pg_catalog.pg_current_xact_id(), (select pg_catalog.string_agg(pg_catalog.encode(u.id, 'hex'), ',') \
+           from unnest($8) u(id) where not exists (select from i where i.message_id = u.id)) from p; \
          prepare eos_advance(tid, uuid, bigint, bigint, bigint, bigint) as \
          with p as ({advance}) \
          select p.ctid, true, pg_catalog.pg_current_xact_id() from p; \

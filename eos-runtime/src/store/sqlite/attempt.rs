@@ -15,7 +15,7 @@ use super::lock::{self, Turn};
 use super::{NOW_MS, RowId, code, statements};
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, Stored, Tx};
+use crate::store::{Claim, Hold, LastRecord, Stored, Tx};
 
 /// Makes a connection a session's: sqlx's depth at one while no transaction is open, and a way to interrupt what
 /// still runs on the connection's thread when the session is dropped.
@@ -143,7 +143,28 @@ async fn run(connection: &mut SqliteConnection, sql: &str) -> sqlx::Result<()> {
 /// what was lost.
 #[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
 fn write_begin(sql: &mut String, store: &Store<Sqlite>, hold: &Hold<RowId>, claim: Claim<'_>) {
-    let (schema, record) = (&store.schema, claim.record);
+    write_begin_position(sql, store, hold, claim.record);
+    let schema = &store.schema;
+    if let Some(id) = claim.message_id {
+        write!(sql, "insert into {schema}eos_inbox(stream,message_id) values({},x'", hold.stream)
+            .expect("to a String");
+        for byte in id {
+            write!(sql, "{byte:02x}").expect("to a String");
+        }
+        sql.push_str("') on conflict do nothing;");
+    }
+    sql.push_str("savepoint eos_alive");
+}
+
+/// BEGIN, and the position's part of a claim.
+#[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
+pub(super) fn write_begin_position(
+    sql: &mut String,
+    store: &Store<Sqlite>,
+    hold: &Hold<RowId>,
+    record: LastRecord,
+) {
+    let schema = &store.schema;
     write!(
         sql,
         "begin immediate;\
@@ -157,15 +178,6 @@ fn write_begin(sql: &mut String, store: &Store<Sqlite>, hold: &Hold<RowId>, clai
         offset = record.offset,
     )
     .expect("to a String");
-    if let Some(id) = claim.message_id {
-        write!(sql, "insert into {schema}eos_inbox(stream,message_id) values({},x'", hold.stream)
-            .expect("to a String");
-        for byte in id {
-            write!(sql, "{byte:02x}").expect("to a String");
-        }
-        sql.push_str("') on conflict do nothing;");
-    }
-    sql.push_str("savepoint eos_alive");
 }
 
 /// BEGIN, the position, the inbox where there is an id, the savepoint.

@@ -9,6 +9,7 @@
 
 mod attempt;
 mod dead_letter;
+mod group;
 mod holder;
 mod lock;
 mod outbox;
@@ -25,9 +26,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Either, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, Store, StoreOptions, SweepCursor, Swept};
+use super::dialect::{
+    Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions, SweepCursor, Swept,
+};
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx};
+use super::{Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use lock::Turn;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -66,6 +69,16 @@ impl Dialect for Sqlite {
         claim: Claim<'_>,
     ) -> sqlx::Result<Answer<Self>> {
         attempt::begin(store, tx, options, hold, claim).await
+    }
+
+    async fn begin_group(
+        store: &Store<Self>,
+        tx: &mut Tx<Self>,
+        options: StoreOptions,
+        hold: &Hold<RowId>,
+        claim: GroupClaim<'_>,
+    ) -> sqlx::Result<GroupAnswer<Self>> {
+        group::begin(store, tx, options, hold, claim).await
     }
 
     async fn begin_replay(

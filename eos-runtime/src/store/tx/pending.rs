@@ -56,10 +56,15 @@ pub(super) struct Mark {
 }
 
 impl Pending {
-    /// A new attempt, at this record.
+    /// A new attempt.
     pub(crate) fn start(&mut self, origin: Option<Origin>) {
         self.entries.clear();
         (self.origin, self.ids, self.refused, self.gave_way) = (origin, 0, Refused::No, false);
+    }
+
+    /// The next record of the same transaction: what earlier ones published stays.
+    pub(crate) fn turn_to(&mut self, origin: Origin) {
+        (self.origin, self.ids) = (Some(origin), 0);
     }
 
     /// The id of what is published next: repeatable in a listener, otherwise a new one in the order of time.
