@@ -5,11 +5,13 @@ pub use inventory::submit;
 pub use crate::error::{BoxError, HandlerError};
 pub use crate::event::{Event, EventValue, from_json, headers, to_json};
 pub use crate::extract::event::{event, topic_of_the_event};
-pub use crate::extract::{Delivery, FromRecord, FromRecordOptional, Needs, RefFromRecord, Rejection};
+pub use crate::extract::{
+    Deliveries, Delivery, FromBatch, FromRecord, FromRecordOptional, Needs, RefFromRecord, Rejection,
+};
 pub use crate::listener::outcome::{IntoOutcome, Reply};
 pub use crate::listener::spec::{
-    Body, DeadLetters, Dedupe, HandlerFuture, Isolation, ListenerSpec, Mode, PlainHandler, Retry,
-    TransactionParam, Transactional, TxHandler,
+    BatchHandler, Body, DeadLetters, Dedupe, Handler, HandlerFuture, Isolation, ListenerSpec, Mode,
+    PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
 pub use crate::outbox::scope::{

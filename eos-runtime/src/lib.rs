@@ -29,8 +29,8 @@ pub use eos_macros::{Event, kafka_listener, outbox};
 pub use error::{BoxError, Error, HandlerError, HandlerResult, Result, TxError, Verdict};
 pub use event::{Event, EventValue};
 pub use extract::{
-    Delivery, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs, RecordMeta, RefFromRecord,
-    Rejection, State,
+    Batch, Deliveries, Delivery, FromBatch, FromRecord, FromRecordOptional, Json, Key, MessageId, Needs,
+    RecordMeta, RefFromRecord, Rejection, State,
 };
 pub use kafka::embedded;
 pub use outbox::{Emit, Emits, TxSource, transaction};

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::Ident;
 
-use super::model::{DeadLetters, Dedupe, Id, Listener, Mode, Parameter, Retry, Topics};
+use super::model::{AtOnce, DeadLetters, Dedupe, Id, Listener, Mode, Parameter, Retry, Topics};
 use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
@@ -33,7 +33,8 @@ fn record(listener: &Listener) -> TokenStream {
         DeadLetters::Table => format_ident!("Table"),
         DeadLetters::Off => format_ident!("Off"),
     };
-    let needs = listener.parameters.iter().map(needs);
+    let taken = Taken::by(listener);
+    let needs = listener.parameters.iter().map(|parameter| needs(parameter, taken));
     let body = body(listener);
     quote_spanned! {ours()=>
         #eos::ListenerSpec {
@@ -71,7 +72,8 @@ fn topics(listener: &Listener) -> TokenStream {
         Topics::OfTheEvent => {
             let parameters = listener.parameters.iter().filter_map(|parameter| match parameter {
                 Parameter::Value(ty) => {
-                    Some(quote_spanned!(at(ty)=> <#ty as #eos::FromRecord>::DEFAULT_TOPIC))
+                    let from = Taken::by(listener).trait_name();
+                    Some(quote_spanned!(at(ty)=> <#ty as #eos::#from>::DEFAULT_TOPIC))
                 }
                 Parameter::Transaction | Parameter::Reference(_) => None,
             });
@@ -84,18 +86,23 @@ fn mode(mode: &Mode) -> TokenStream {
     let eos = eos();
     match mode {
         Mode::Plain => quote_spanned!(ours()=> #eos::Mode::Plain),
-        Mode::Transactional { isolation, dedupe, group_commit, database, transaction: _ } => {
+        Mode::Transactional { isolation, dedupe, at_once, database, transaction: _ } => {
             let isolation = isolation.printed();
             let dedupe = match dedupe {
                 Dedupe::MessageId => format_ident!("MessageId"),
                 Dedupe::Position => format_ident!("Position"),
             };
             let database = option(database.as_ref());
+            let (many, wait) = match *at_once {
+                AtOnce::One { group_commit } => (group_commit, 0),
+                AtOnce::Batch { max, wait_ms } => (max, wait_ms),
+            };
             quote_spanned! {ours()=>
                 #eos::Mode::Transactional(#eos::Transactional {
                     isolation: #isolation,
                     dedupe: #eos::Dedupe::#dedupe,
-                    group_commit: #group_commit,
+                    group_commit: #many,
+                    max_wait: #eos::Duration::from_millis(#wait),
                     database: #database,
                 })
             }
@@ -121,12 +128,38 @@ fn retry(retry: Retry) -> TokenStream {
     }
 }
 
+/// What parameters are taken out of.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    FromRecord,
+    FromBatch,
+}
+
+impl Taken {
+    fn by(listener: &Listener) -> Self {
+        match &listener.mode {
+            Mode::Transactional { at_once: AtOnce::Batch { .. }, .. } => Taken::FromBatch,
+            Mode::Transactional { at_once: AtOnce::One { .. }, .. } | Mode::Plain => Taken::FromRecord,
+        }
+    }
+
+    fn trait_name(self) -> Ident {
+        match self {
+            Taken::FromRecord => format_ident!("FromRecord"),
+            Taken::FromBatch => format_ident!("FromBatch"),
+        }
+    }
+}
+
 /// What a parameter asks of the application.
-fn needs(parameter: &Parameter) -> TokenStream {
+fn needs(parameter: &Parameter, taken: Taken) -> TokenStream {
     let eos = eos();
     match parameter {
         Parameter::Transaction | Parameter::Reference(_) => TokenStream::new(),
-        Parameter::Value(ty) => quote_spanned!(at(ty)=> <#ty as #eos::FromRecord>::needs(__needs);),
+        Parameter::Value(ty) => {
+            let from = taken.trait_name();
+            quote_spanned!(at(ty)=> <#ty as #eos::#from>::needs(__needs);)
+        }
     }
 }
 
@@ -134,10 +167,14 @@ fn needs(parameter: &Parameter) -> TokenStream {
 fn body(listener: &Listener) -> TokenStream {
     let eos = eos();
     let handler = handler(listener);
+    let kind = match Taken::by(listener) {
+        Taken::FromRecord => format_ident!("One"),
+        Taken::FromBatch => format_ident!("Batch"),
+    };
     match &listener.mode {
         Mode::Plain => quote_spanned!(ours()=> #eos::Body::Plain(|__delivery| #handler)),
         Mode::Transactional { transaction, .. } => quote_spanned! {at(transaction)=>
-            <#transaction as #eos::TransactionParam>::body(|__tx, __delivery| #handler)
+            <#transaction as #eos::TransactionParam>::body(#eos::Handler::#kind(|__tx, __delivery| #handler))
         },
     }
 }
@@ -157,8 +194,13 @@ fn handler(listener: &Listener) -> TokenStream {
             Parameter::Reference(ty) => quote_spanned! {at(ty)=>
                 <#ty as #eos::RefFromRecord>::ref_from_record(__delivery)
             },
-            Parameter::Value(ty) => quote_spanned! {at(ty)=>
-                <#ty as #eos::FromRecord>::from_record(__delivery)?
+            Parameter::Value(ty) => match Taken::by(listener) {
+                Taken::FromRecord => {
+                    quote_spanned!(at(ty)=> <#ty as #eos::FromRecord>::from_record(__delivery)?)
+                }
+                Taken::FromBatch => {
+                    quote_spanned!(at(ty)=> <#ty as #eos::FromBatch>::from_batch(__delivery)?)
+                }
             },
         };
         takes.extend(quote_spanned!(ours()=> let #name = #take;));
@@ -217,6 +259,14 @@ mod tests {
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
                     mode: ::Mode::Plain,
+                    retry: ::Retry {
+                        max: Option::None,
+                        backoff: Option::None,
+                        factor: Option::None,
+                        max_backoff: Option::None,
+                        jitter: Option::None,
+                    },
+                    dead_letters: ::DeadLetters::Table,
                     needs: |__needs| {
                         <Option<MessageId> as ::FromRecord>::needs(__needs);
                     },
@@ -250,15 +300,27 @@ mod tests {
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::ReadCommitted,
                         dedupe: ::Dedupe::MessageId,
+                        group_commit: 1u32,
+                        max_wait: ::Duration::from_millis(0u64),
                         database: Option::None,
                     }),
+                    retry: ::Retry {
+                        max: Option::None,
+                        backoff: Option::None,
+                        factor: Option::None,
+                        max_backoff: Option::None,
+                        jitter: Option::None,
+                    },
+                    dead_letters: ::DeadLetters::Table,
                     needs: |__needs| {
                         <Json<OrderPlaced> as ::FromRecord>::needs(__needs);
                     },
-                    body: || <PgTx as ::TransactionParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
-                        let __1 = <Json<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
-                        <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__tx, __1).await)
-                    })),
+                    body: || <PgTx as ::TransactionParam>::body(
+                        ::Handler::One(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                            let __1 = <Json<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
+                            <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__tx, __1).await)
+                        })),
+                    ),
                 };
             "#]],
         );
@@ -273,31 +335,45 @@ mod tests {
             quote!(transactional),
             function,
             &expect![[r#"
-            const RECORD: ListenerSpec = ::ListenerSpec {
-                id: ::core::concat!(::core::module_path!(), "::on_order"),
-                file: ::core::file!(),
-                line: ::core::line!(),
-                topics: &[
-                    ::topic_of_the_event(&[<Option<OrderPlaced> as ::FromRecord>::DEFAULT_TOPIC]),
-                ],
-                group: Option::None,
-                deadline: ::Duration::from_millis(30000u64),
-                concurrency: 1u16,
-                mode: ::Mode::Transactional(::Transactional {
-                    isolation: ::Isolation::ReadCommitted,
-                    dedupe: ::Dedupe::MessageId,
-                    database: Option::None,
-                }),
-                needs: |__needs| {
-                    <Option<OrderPlaced> as ::FromRecord>::needs(__needs);
-                },
-                body: || <PgTx as ::TransactionParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
-                    let __1 = <Option<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
-                    let __2 = <Record as ::RefFromRecord>::ref_from_record(__delivery);
-                    <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__tx, __1, __2).await)
-                })),
-            };
-        "#]],
+                const RECORD: ListenerSpec = ::ListenerSpec {
+                    id: ::core::concat!(::core::module_path!(), "::on_order"),
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    topics: &[
+                        ::topic_of_the_event(&[<Option<OrderPlaced> as ::FromRecord>::DEFAULT_TOPIC]),
+                    ],
+                    group: Option::None,
+                    deadline: ::Duration::from_millis(30000u64),
+                    concurrency: 1u16,
+                    mode: ::Mode::Transactional(::Transactional {
+                        isolation: ::Isolation::ReadCommitted,
+                        dedupe: ::Dedupe::MessageId,
+                        group_commit: 1u32,
+                        max_wait: ::Duration::from_millis(0u64),
+                        database: Option::None,
+                    }),
+                    retry: ::Retry {
+                        max: Option::None,
+                        backoff: Option::None,
+                        factor: Option::None,
+                        max_backoff: Option::None,
+                        jitter: Option::None,
+                    },
+                    dead_letters: ::DeadLetters::Table,
+                    needs: |__needs| {
+                        <Option<OrderPlaced> as ::FromRecord>::needs(__needs);
+                    },
+                    body: || <PgTx as ::TransactionParam>::body(
+                        ::Handler::One(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                            let __1 = <Option<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
+                            let __2 = <Record as ::RefFromRecord>::ref_from_record(__delivery);
+                            <HandlerResult as ::IntoOutcome>::into_outcome(
+                                on_order(__tx, __1, __2).await,
+                            )
+                        })),
+                    ),
+                };
+            "#]],
         );
     }
 
@@ -327,12 +403,24 @@ mod tests {
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::Serializable,
                         dedupe: ::Dedupe::Position,
+                        group_commit: 1u32,
+                        max_wait: ::Duration::from_millis(0u64),
                         database: Option::Some("main"),
                     }),
+                    retry: ::Retry {
+                        max: Option::None,
+                        backoff: Option::None,
+                        factor: Option::None,
+                        max_backoff: Option::None,
+                        jitter: Option::None,
+                    },
+                    dead_letters: ::DeadLetters::Table,
                     needs: |__needs| {},
-                    body: || <Db as ::TransactionParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
-                        <anyhow::Result<()> as ::IntoOutcome>::into_outcome(on_order(__tx).await)
-                    })),
+                    body: || <Db as ::TransactionParam>::body(
+                        ::Handler::One(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                            <anyhow::Result<()> as ::IntoOutcome>::into_outcome(on_order(__tx).await)
+                        })),
+                    ),
                 };
             "#]],
         );

@@ -60,9 +60,18 @@ pub(crate) enum Mode {
         transaction: Box<Type>,
         isolation: Isolation,
         dedupe: Dedupe,
-        group_commit: u32,
+        at_once: AtOnce,
         database: Option<LitStr>,
     },
+}
+
+/// How many records one transaction may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AtOnce {
+    /// The function takes one; `group_commit` of them may share a transaction.
+    One { group_commit: u32 },
+    /// The function takes a `Batch<T>` or a `Vec<T>`.
+    Batch { max: u32, wait_ms: u64 },
 }
 
 /// `dedupe = "…"`.
@@ -117,7 +126,19 @@ impl Listener {
                 "which topic? write `#[kafka_listener(topic = \"…\")]`, or take an event, which has its own",
             );
         }
-        let mode = mode(words.transactional, shape.transaction, mistakes);
+        if words.transactional.is_none() && shape.transaction.is_none() {
+            for word in &words.of_failures {
+                mistakes.at(
+                    word,
+                    format!(
+                        "`{word}` is not available yet for a listener without a transaction; it comes with a later version \
+                         of eos. Such a listener tries for ever, and stops its partition at a record that can never succeed"
+                    ),
+                );
+            }
+        }
+        let batch = batch(&words, &shape, mistakes);
+        let mode = mode(words.transactional, shape.transaction, batch, mistakes);
         Some(Listener {
             function: shape.name,
             id: words.id.map_or(Id::Path, Id::Given),
@@ -134,10 +155,52 @@ impl Listener {
     }
 }
 
+/// A batch is taken by the function, and its bounds are said in the attribute.
+fn batch(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes) -> Option<AtOnce> {
+    let Some(batch) = &shape.batch else {
+        for word in
+            [&words.max_batch.as_ref().map(|(word, _)| word), &words.max_wait.as_ref().map(|(word, _)| word)]
+        {
+            if let Some(word) = word {
+                mistakes.at(
+                    word,
+                    format!("`{word}` is for a listener that takes many records at once, as `Batch<T>` or `Vec<T>`"),
+                );
+            }
+        }
+        return None;
+    };
+    if let Some(reference) = shape.references.first() {
+        mistakes.at(
+            reference,
+            "a listener of batches takes nothing of a single record; take it with the others: `Batch<(RecordMeta, Json<T>)>`",
+        );
+    }
+    match &words.transactional {
+        None => mistakes.at(
+            batch,
+            "a batch is handled in one transaction; add `transactional` to the attribute, and `tx: &mut PgTx` (or \
+             `&mut MySqlTx`, `&mut SqliteTx`) to the function",
+        ),
+        Some(transactional) => {
+            if let Some((word, _)) = &transactional.group_commit {
+                mistakes.at(
+                    word,
+                    "a listener of batches says `max_batch` beside `transactional`; `group_commit` is for one that takes a \
+                     single record",
+                );
+            }
+        }
+    }
+    let max = words.max_batch.as_ref().map_or(500, |(_, max)| *max);
+    Some(AtOnce::Batch { max, wait_ms: words.max_wait.as_ref().map_or(0, |(_, wait)| *wait) })
+}
+
 /// Asked for and taken, or neither.
 fn mode(
     asked: Option<words::Transactional>,
     taken: Option<signature::Transaction>,
+    batch: Option<AtOnce>,
     mistakes: &mut Mistakes,
 ) -> Option<Mode> {
     match (asked, taken) {
@@ -146,7 +209,8 @@ fn mode(
             transaction: Box::new(taken.inner),
             isolation: asked.isolation,
             dedupe: asked.dedupe,
-            group_commit: asked.group_commit,
+            at_once: batch
+                .unwrap_or(AtOnce::One { group_commit: asked.group_commit.map_or(1, |(_, many)| many) }),
             database: asked.database,
         }),
         (Some(asked), None) => {

@@ -253,8 +253,8 @@ impl<'a> Making<'a> {
             ));
             return None;
         }
-        let Transactional { isolation, dedupe, group_commit, database: _ } = transactional;
-        Some(Promise::Transactional { database, isolation, dedupe, group_commit, body })
+        let Transactional { isolation, dedupe, group_commit, max_wait, database: _ } = transactional;
+        Some(Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body })
     }
 
     /// What the listener's extractors ask for.

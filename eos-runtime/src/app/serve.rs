@@ -17,7 +17,7 @@ use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
 use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
 use crate::listener::resolved::{Listener, Promise};
-use crate::listener::spec::{Body, Dedupe, Isolation, TxHandler};
+use crate::listener::spec::{Body, Dedupe, Handler, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::settings::Bootstrap;
 use crate::source::Lease;
@@ -115,19 +115,14 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
     let work = |listener: &Listener| {
-        let (isolation, dedupe, group_commit) = match listener.promise {
-            Promise::Plain(_) => (Isolation::default(), Dedupe::Position, 1),
-            Promise::Transactional { isolation, dedupe, group_commit, .. } => {
-                (isolation, dedupe, group_commit)
-            }
-        };
-        Arc::new(Work {
+        let mut work = Work {
             id: listener.id.into(),
             group: Arc::clone(&listener.group),
             deadline: listener.deadline,
-            isolation,
-            dedupe,
-            group_commit,
+            isolation: Isolation::default(),
+            dedupe: Dedupe::Position,
+            group_commit: 1,
+            max_wait: Duration::ZERO,
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),
@@ -140,7 +135,12 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             on_gap: settings.kafka.on_retention_gap,
             cluster: cluster.cloned(),
             counts: ListenerCounts::of(listener.id),
-        })
+        };
+        if let Promise::Transactional { isolation, dedupe, group_commit, max_wait, .. } = listener.promise {
+            (work.isolation, work.dedupe) = (isolation, dedupe);
+            (work.group_commit, work.max_wait) = (group_commit, max_wait);
+        }
+        Arc::new(work)
     };
     plan.listeners.iter().map(work).collect()
 }
@@ -190,7 +190,7 @@ fn on_lease(listener: &Listener, work: &Arc<Work>, databases: &[Opened]) -> OnLe
     }
 }
 
-fn transactional<D: LetterDialect>(work: Arc<Work>, bound: Bound<D>, handler: TxHandler<Tx<D>>) -> OnLease {
+fn transactional<D: LetterDialect>(work: Arc<Work>, bound: Bound<D>, handler: Handler<Tx<D>>) -> OnLease {
     Box::new(move |lease: Lease| -> JoinHandle<()> {
         tokio::spawn(run_transactional(lease, Arc::clone(&work), bound.clone(), handler))
     })

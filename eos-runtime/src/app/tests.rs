@@ -6,7 +6,9 @@ use super::builder::{App, app};
 use super::plan::Plan;
 use crate::error::Error;
 use crate::listener::resolved::{DatabaseRef, Promise};
-use crate::listener::spec::{Body, DeadLetters, Dedupe, Isolation, ListenerSpec, Mode, Retry, Transactional};
+use crate::listener::spec::{
+    Body, DeadLetters, Dedupe, Handler, Isolation, ListenerSpec, Mode, Retry, Transactional,
+};
 use crate::settings::{Environment, Mistakes};
 
 const LEAST: [(&str, &str); 2] = [("EOS_KAFKA_BOOTSTRAP_SERVERS", "a:1"), ("EOS_KAFKA_GROUP", "billing")];
@@ -186,11 +188,12 @@ mod with_postgres {
             isolation: Isolation::default(),
             dedupe: Dedupe::default(),
             group_commit: 1,
+            max_wait: Duration::ZERO,
             database,
         };
         ListenerSpec {
             mode: Mode::Transactional(mode),
-            body: || Body::Postgres(|_, _| Box::pin(async { Ok(()) })),
+            body: || Body::Postgres(Handler::One(|_, _| Box::pin(async { Ok(()) }))),
             ..plain(id, topics)
         }
     }

@@ -1,4 +1,4 @@
-//! Running a handler so that nothing it does ends the process: panics and overruns become failures.
+//! Running a handler, on one record or on a batch, so that nothing it does ends the process: panics and overruns become failures.
 
 use std::any::Any;
 use std::future::Future;
@@ -10,6 +10,29 @@ use futures_util::FutureExt;
 
 use super::failure::Failure;
 use crate::error::HandlerError;
+use crate::extract::{Deliveries, Delivery};
+use crate::listener::spec::Handler;
+use crate::store::{Dialect, Open, Tx};
+
+/// Runs a handler on records of its transaction: all of them at once where it takes a batch, otherwise the one there is.
+/// A batch's events belong to no single record, and have ids that nobody can repeat.
+pub(super) async fn handle<D: Dialect>(
+    handler: Handler<Tx<D>>,
+    open: &mut Open<D>,
+    deliveries: &[Delivery<'_>],
+    deadline: Duration,
+) -> Result<(), Failure> {
+    match (handler, deliveries) {
+        (Handler::One(handler), [delivery]) => {
+            invoke(handler(open.tx_to_handle(Some(delivery.record())), delivery), deadline).await
+        }
+        (Handler::One(_), _) => unreachable!("records are handled one by one where no batch is taken"),
+        (Handler::Batch(handler), _) => {
+            let deliveries = Deliveries(deliveries);
+            invoke(handler(open.tx_to_handle(None), &deliveries), deadline).await
+        }
+    }
+}
 
 /// Runs a handler's future to its end or to its deadline. One that is ready at its first poll costs no timer.
 pub(super) async fn invoke<F>(handler: F, deadline: Duration) -> Result<(), Failure>

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use super::failure::Failure;
-use super::invoke::invoke;
+use super::invoke::{handle, invoke};
 use super::message_id::InboxId;
 use super::work::Work;
 use crate::error::BoxError;
-use crate::listener::spec::{Dedupe, PlainHandler, TxHandler};
+use crate::listener::spec::{Dedupe, Handler, PlainHandler};
 use crate::record::Record;
 use crate::store::{Claim, Claimed, CommitFailed, Dialect, Idle, PartitionKey, Store, Tx};
 
@@ -27,7 +27,7 @@ pub(crate) enum Once {
 pub(crate) async fn transactional<D: Dialect>(
     work: &Work,
     store: &Arc<Store<D>>,
-    handler: TxHandler<Tx<D>>,
+    handler: Handler<Tx<D>>,
     mut record: Record,
 ) -> Result<Once, BoxError> {
     let key = PartitionKey {
@@ -54,7 +54,7 @@ pub(crate) async fn transactional<D: Dialect>(
         Claimed::Fresh(mut open) => {
             let outcome = {
                 let delivery = work.delivery(&record, 1);
-                invoke(handler(open.tx_to_handle(&record), &delivery), work.deadline).await
+                handle(handler, &mut open, &[delivery], work.deadline).await
             };
             if let Err(failure) = outcome {
                 open.rollback().await.into_hold().await;

@@ -13,7 +13,7 @@ use crate::PgTx;
 use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{DeadLetters, Dedupe, HandlerFuture, Isolation};
+use crate::listener::spec::{DeadLetters, Dedupe, Handler, HandlerFuture, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
@@ -92,6 +92,7 @@ impl World {
             isolation: Isolation::ReadCommitted,
             dedupe: Dedupe::MessageId,
             group_commit: 1,
+            max_wait: Duration::ZERO,
             states: States::default(),
             id_headers: Arc::from(["message-id".to_owned()]),
             classify: Classify::default(),
@@ -120,8 +121,12 @@ impl World {
         let (lease, source) = Lease::new("t".into(), 0, 1, Arc::clone(&log) as Arc<dyn Requests>);
         let revoked = source.revoked.clone();
         *log.source.lock().expect("not poisoned") = Some(source);
-        let worker =
-            tokio::spawn(run_transactional(lease, Arc::clone(&self.work), self.bound.clone(), apply));
+        let worker = tokio::spawn(run_transactional(
+            lease,
+            Arc::clone(&self.work),
+            self.bound.clone(),
+            Handler::One(apply),
+        ));
         let began = Instant::now();
         while self.applied().await < done {
             assert!(began.elapsed() < Duration::from_secs(60), "only {} applied", self.applied().await);

@@ -24,6 +24,8 @@ pub(crate) struct Work {
     pub(crate) dedupe: Dedupe,
     /// How many queued records may be handled in one transaction.
     pub(crate) group_commit: u32,
+    /// How long a transaction may wait for more records than are queued.
+    pub(crate) max_wait: Duration,
     pub(crate) states: States,
     /// Headers that may carry the message id; the first present wins.
     pub(crate) id_headers: Arc<[String]>,

@@ -4,6 +4,7 @@
 //! broker and no connection; what it needs it says in [`needs`](FromRecord::needs), so that a missing state is a
 //! start-up error and not the first record's.
 
+mod batch;
 mod data;
 pub(crate) mod event;
 mod meta;
@@ -12,6 +13,7 @@ mod state;
 use std::any::{TypeId, type_name};
 use std::error::Error as StdError;
 
+pub use batch::{Batch, Deliveries, FromBatch};
 pub use data::{Json, Key};
 pub use meta::{MessageId, RecordMeta};
 pub use state::State;

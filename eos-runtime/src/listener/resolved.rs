@@ -36,6 +36,8 @@ pub(crate) enum Promise {
         dedupe: Dedupe,
         /// How many queued records may be handled in one transaction.
         group_commit: u32,
+        /// How long a transaction may wait for more than are queued.
+        max_wait: Duration,
         /// Any but [`Body::Plain`].
         body: Body,
     },
@@ -59,12 +61,13 @@ impl std::fmt::Debug for Promise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Promise::Plain(_) => f.write_str("Plain"),
-            Promise::Transactional { database, isolation, dedupe, group_commit, body } => f
+            Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body } => f
                 .debug_struct("Transactional")
                 .field("database", database)
                 .field("isolation", isolation)
                 .field("dedupe", dedupe)
                 .field("group_commit", group_commit)
+                .field("max_wait", max_wait)
                 .field("body", body)
                 .finish(),
         }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::error::HandlerError;
-use crate::extract::{Delivery, Needs};
+use crate::extract::{Deliveries, Delivery, Needs};
 
 /// One listener as written in the source.
 #[derive(Debug)]
@@ -82,8 +82,11 @@ pub struct Transactional {
     pub isolation: Isolation,
     /// `dedupe = "…"`.
     pub dedupe: Dedupe,
-    /// `group_commit = 100`: how many queued records may be handled in one transaction; 1 is each by itself.
+    /// `group_commit = 100`, or a batch listener's `max_batch`: how many queued records may be handled in one transaction;
+    /// 1 is each by itself.
     pub group_commit: u32,
+    /// `max_wait = "50ms"`: how long a batch may wait for more than are queued.
+    pub max_wait: Duration,
     /// `database = "…"`: a name under `[databases]`; `None` where there is one database.
     pub database: Option<&'static str>,
 }
@@ -140,6 +143,34 @@ pub type PlainHandler = for<'a> fn(&'a Delivery<'a>) -> HandlerFuture<'a>;
 /// A handler with a transaction of type `T`.
 pub type TxHandler<T> = for<'a> fn(&'a mut T, &'a Delivery<'a>) -> HandlerFuture<'a>;
 
+/// A handler of a batch, with a transaction of type `T`.
+pub type BatchHandler<T> = for<'a> fn(&'a mut T, &'a Deliveries<'a>) -> HandlerFuture<'a>;
+
+/// A handler with a transaction, by how many records it takes.
+pub enum Handler<T> {
+    /// One.
+    One(TxHandler<T>),
+    /// As many as there are.
+    Batch(BatchHandler<T>),
+}
+
+impl<T> Clone for Handler<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Handler<T> {}
+
+impl<T> std::fmt::Debug for Handler<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Handler::One(_) => "One",
+            Handler::Batch(_) => "Batch",
+        })
+    }
+}
+
 /// The user's function behind one signature, by what it takes.
 #[derive(Clone, Copy)]
 pub enum Body {
@@ -147,13 +178,13 @@ pub enum Body {
     Plain(PlainHandler),
     /// A PostgreSQL transaction.
     #[cfg(feature = "postgres")]
-    Postgres(TxHandler<crate::PgTx>),
+    Postgres(Handler<crate::PgTx>),
     /// A MySQL or MariaDB transaction.
     #[cfg(feature = "mysql")]
-    MySql(TxHandler<crate::MySqlTx>),
+    MySql(Handler<crate::MySqlTx>),
     /// A SQLite transaction.
     #[cfg(feature = "sqlite")]
-    Sqlite(TxHandler<crate::SqliteTx>),
+    Sqlite(Handler<crate::SqliteTx>),
 }
 
 impl std::fmt::Debug for Body {
@@ -178,26 +209,26 @@ impl std::fmt::Debug for Body {
 )]
 pub trait TransactionParam: Sized {
     /// Puts the handler where the runtime of this transaction's database finds it.
-    fn body(handler: TxHandler<Self>) -> Body;
+    fn body(handler: Handler<Self>) -> Body;
 }
 
 #[cfg(feature = "postgres")]
 impl TransactionParam for crate::PgTx {
-    fn body(handler: TxHandler<Self>) -> Body {
+    fn body(handler: Handler<Self>) -> Body {
         Body::Postgres(handler)
     }
 }
 
 #[cfg(feature = "mysql")]
 impl TransactionParam for crate::MySqlTx {
-    fn body(handler: TxHandler<Self>) -> Body {
+    fn body(handler: Handler<Self>) -> Body {
         Body::MySql(handler)
     }
 }
 
 #[cfg(feature = "sqlite")]
 impl TransactionParam for crate::SqliteTx {
-    fn body(handler: TxHandler<Self>) -> Body {
+    fn body(handler: Handler<Self>) -> Body {
         Body::Sqlite(handler)
     }
 }

@@ -17,6 +17,10 @@ pub(super) struct Shape {
     pub(super) name: Ident,
     pub(super) parameters: Vec<Parameter>,
     pub(super) transaction: Option<Transaction>,
+    /// The parameter `Batch<T>` or `Vec<T>`, by its last name: what it takes is for a trait to say.
+    pub(super) batch: Option<Type>,
+    /// The parameters `&T`.
+    pub(super) references: Vec<Type>,
     pub(super) returns: Option<Type>,
 }
 
@@ -34,6 +38,8 @@ impl Shape {
             name: function.ident.clone(),
             parameters: Vec::new(),
             transaction: None,
+            batch: None,
+            references: Vec::new(),
             returns: returns(function, mistakes),
         };
         for input in &function.inputs {
@@ -66,11 +72,15 @@ impl Shape {
             mistakes.at(ty, "a listener's parameter is a concrete type; name it instead of `impl …`");
         }
         let Type::Reference(reference) = ty else {
+            if is_batch(ty) {
+                self.batch = Some(ty.clone());
+            }
             return self.parameters.push(Parameter::Value(ty.clone()));
         };
         no_lifetime(reference, mistakes);
         let inner = plain(&reference.elem).clone();
         if reference.mutability.is_none() {
+            self.references.push(ty.clone());
             return self.parameters.push(Parameter::Reference(inner));
         }
         if self.transaction.is_some() {
@@ -79,6 +89,11 @@ impl Shape {
         self.parameters.push(Parameter::Transaction);
         self.transaction = Some(Transaction { reference: ty.clone(), inner });
     }
+}
+
+fn is_batch(ty: &Type) -> bool {
+    let Type::Path(path) = ty else { return false };
+    path.path.segments.last().is_some_and(|last| last.ident == "Batch" || last.ident == "Vec")
 }
 
 /// What stands before the name, and the generics behind it.

@@ -21,15 +21,15 @@ pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("`{text}` is not a duration ({error}); write `30s`, `500ms` or `2m`"))?;
     if duration.is_zero() {
-        return Err("a deadline of zero leaves no time to do anything".to_owned());
+        return Err("zero leaves no time to do anything".to_owned());
     }
     if duration > LONGEST_DEADLINE {
-        return Err("a deadline is a day at most; an attempt holds its partition that long".to_owned());
+        return Err("a day is the most; an attempt holds its partition that long".to_owned());
     }
     match u64::try_from(duration.as_millis()) {
         Ok(milliseconds) if Duration::from_millis(milliseconds) == duration => Ok(milliseconds),
         Ok(_) | Err(_) => {
-            Err(format!("`{text}` is not a number of whole milliseconds, in which deadlines are counted"))
+            Err(format!("`{text}` is not a number of whole milliseconds, in which durations are counted"))
         }
     }
 }

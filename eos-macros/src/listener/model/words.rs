@@ -13,18 +13,27 @@ use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 9] =
-    ["topic", "topics", "group", "id", "deadline", "concurrency", "transactional", "retry", "dead_letter"];
+const KNOWN: [&str; 11] = [
+    "topic",
+    "topics",
+    "group",
+    "id",
+    "deadline",
+    "concurrency",
+    "transactional",
+    "retry",
+    "dead_letter",
+    "max_batch",
+    "max_wait",
+];
 const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 10] = [
+const LATER: [&str; 8] = [
     "exactly_once",
     "idempotent",
     "at_most_once",
     "key_slots",
     "on_failure",
-    "max_batch",
-    "max_wait",
     "to",
     "commit_interval",
     "concurrency_per_partition",
@@ -41,6 +50,11 @@ pub(super) struct Words {
     pub(super) transactional: Option<Transactional>,
     pub(super) retry: Retry,
     pub(super) dead_letters: DeadLetters,
+    /// With their names, since not every listener may have them.
+    pub(super) max_batch: Option<(Ident, u32)>,
+    pub(super) max_wait: Option<(Ident, u64)>,
+    /// What plain listeners cannot have yet.
+    pub(super) of_failures: Vec<Ident>,
 }
 
 /// `transactional`, with or without parentheses.
@@ -49,7 +63,7 @@ pub(super) struct Transactional {
     pub(super) word: Ident,
     pub(super) isolation: Isolation,
     pub(super) dedupe: Dedupe,
-    pub(super) group_commit: u32,
+    pub(super) group_commit: Option<(Ident, u32)>,
     pub(super) database: Option<LitStr>,
 }
 
@@ -65,6 +79,9 @@ impl Words {
             transactional: None,
             retry: Retry::default(),
             dead_letters: DeadLetters::default(),
+            max_batch: None,
+            max_wait: None,
+            of_failures: Vec::new(),
         };
         let mut topics_from: Option<String> = None;
         for argument in once_each(arguments, mistakes) {
@@ -90,8 +107,22 @@ impl Words {
                     words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
-                "retry" => words.retry = Retry::read(argument, mistakes),
-                "dead_letter" => words.dead_letters = DeadLetters::read(argument, mistakes),
+                "retry" => {
+                    words.of_failures.push(argument.name.clone());
+                    words.retry = Retry::read(argument, mistakes);
+                }
+                "dead_letter" => {
+                    words.of_failures.push(argument.name.clone());
+                    words.dead_letters = DeadLetters::read(argument, mistakes);
+                }
+                "max_batch" => {
+                    let max = number(argument, "500", &(2..=10_000), mistakes);
+                    words.max_batch = max.map(|max| (argument.name.clone(), max));
+                }
+                "max_wait" => {
+                    let wait = duration(argument, "50ms", mistakes);
+                    words.max_wait = wait.map(|wait| (argument.name.clone(), wait));
+                }
                 _ => {
                     let meant = misplaced(argument, &KNOWN, "a listener", mistakes);
                     topics_from =
@@ -114,7 +145,7 @@ impl Transactional {
             word,
             isolation: Isolation::default(),
             dedupe: Dedupe::default(),
-            group_commit: 1,
+            group_commit: None,
             database: None,
         };
         let inside = match &argument.value {
@@ -133,7 +164,8 @@ impl Transactional {
                 "isolation" => read.isolation = Isolation::read(argument, mistakes).unwrap_or_default(),
                 "dedupe" => read.dedupe = choice(argument, &DEDUPE, mistakes).unwrap_or_default(),
                 "group_commit" => {
-                    read.group_commit = number(argument, "100", &(1..=10_000), mistakes).unwrap_or(1);
+                    let many = number(argument, "100", &(1..=10_000), mistakes);
+                    read.group_commit = many.map(|many| (argument.name.clone(), many));
                 }
                 "database" => read.database = string(argument, "orders", text::name, mistakes),
                 _ => {
@@ -158,7 +190,7 @@ pub(super) fn misplaced<'a>(
     let message = if LATER.contains(&word.as_str()) {
         format!("`{word}` is not available yet; it comes with a later version of eos")
     } else if INSIDE.contains(&word.as_str()) {
-        format!("`{word}` belongs to the transaction; write `transactional({word} = \"…\")`")
+        format!("`{word}` belongs to the transaction; write `transactional({word} = …)`")
     } else if retry::INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the attempts; write `retry({word} = …)`")
     } else if KNOWN.contains(&word.as_str()) {

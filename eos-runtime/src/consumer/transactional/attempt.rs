@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Step, Try, Turn, Worker};
 use crate::consumer::failure::Failure;
-use crate::consumer::invoke::invoke;
+use crate::consumer::invoke::handle;
 use crate::consumer::owner;
 use crate::consumer::queue::Queue;
 use crate::fault;
@@ -73,7 +73,7 @@ impl<D: Dialect> Worker<'_, D> {
             };
             match self.start.admit(&record, rest.hold().next_offset) {
                 Ok(true) => {
-                    return match self.gather(record) {
+                    return match self.gather(record).await {
                         Ok(group) => Step::Group(rest, group),
                         Err(record) => self.first_attempt(rest, record),
                     };
@@ -165,7 +165,7 @@ impl<D: Dialect> Worker<'_, D> {
         fault::point("after_claim");
         let outcome = {
             let delivery = self.work.delivery(&a_try.record, a_try.attempt);
-            invoke((self.handler)(open.tx_to_handle(&a_try.record), &delivery), self.work.deadline).await
+            handle(self.handler, &mut open, &[delivery], self.work.deadline).await
         };
         let failure = match outcome {
             Ok(()) => {
@@ -193,6 +193,7 @@ impl<D: Dialect> Worker<'_, D> {
             return match open.commit().await {
                 Ok(session) => {
                     self.committed(handled, &a_try);
+                    self.group_went_well();
                     Step::Wait(Rest::Session(session))
                 }
                 Err((failed, rest)) => self.not_committed(failed, rest, a_try).await,
@@ -215,17 +216,16 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
-    /// The record to claim with the commit of the one before it. Where groups are wanted, or attempts counted, none is.
+    /// The record to claim with the commit of the one before it; none where it may be one of a group.
     fn next_to_chain(&mut self) -> Option<Record> {
         if self.work.group_commit < 2 {
             return self.backlog.pop_front().or_else(|| self.queue.try_next());
         }
-        if self.counted > 1 { None } else { self.backlog.pop_front() }
+        None
     }
 
     pub(super) fn committed(&mut self, handled: Handled, a_try: &Try) {
         fault::point("after_commit");
-        self.one_by_one = self.one_by_one.saturating_sub(1);
         self.counted = self.counted.saturating_sub(1);
         (self.at_once, self.outages, self.moved_on) = (0, 0, true);
         self.work.outage.over(&self.work.id);

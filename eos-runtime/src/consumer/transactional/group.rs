@@ -1,9 +1,10 @@
 //! Many records in one transaction: as many as are queued, never waiting for more.
 //!
 //! A group is an optimist: it counts nothing and knows no second try. Whatever goes wrong with it, a handler's error, a
-//! lock, an outage, it is rolled back, and its records are handled one by one, so that a record that is to blame is alone
-//! when it is tried again, counted or set aside. For the same reason a partition that was just taken begins one by one, for
-//! as many records as a group may have: one of them may have ended the process of the owner before.
+//! lock, an outage, it is rolled back, and its records go by halves, and their halves, until one that is to blame is alone:
+//! then it is tried again, counted or set aside like any other. Groups grow again behind it. A partition that was just
+//! taken begins one by one, for as many records as a group may have: one of them may have ended the process of the owner
+//! before.
 //!
 //! Within a group the first record of an id is handled, and any other of the same id is a duplicate.
 
@@ -11,9 +12,11 @@ use std::time::Instant;
 
 use super::{Step, Try, Turn, Worker};
 use crate::consumer::failure::{Chain, Failure};
-use crate::consumer::invoke::invoke;
+use crate::consumer::invoke::handle;
 use crate::consumer::message_id::InboxId;
+use crate::extract::Delivery;
 use crate::fault;
+use crate::listener::spec::Handler;
 use crate::record::Record;
 use crate::store::{ClaimedGroup, CommitFailed, Dialect, GroupClaim, Open, Rest};
 
@@ -54,21 +57,43 @@ impl Group {
 
 impl<D: Dialect> Worker<'_, D> {
     /// The record with what is queued behind it, where a group may begin here.
-    pub(super) fn gather(&mut self, first: Record) -> Result<Group, Record> {
-        if self.work.group_commit < 2 || self.one_by_one > 0 || self.work.outage.is_on() {
+    pub(super) async fn gather(&mut self, first: Record) -> Result<Group, Record> {
+        let at_most = self.group_at_most as usize;
+        if at_most < 2 || self.counted > 0 || self.work.outage.is_on() {
             return Err(first);
         }
-        let Some(second) = self.queue.try_next() else { return Err(first) };
-        let mut tries = Vec::with_capacity(self.work.group_commit.min(256) as usize);
-        let mut records = 2;
-        tries.extend([first, second].map(|record| Try::new(self.work, record, 1)));
-        while records < self.work.group_commit
-            && let Some(record) = self.queue.try_next()
-        {
-            tries.push(Try::new(self.work, record, 1));
-            records += 1;
+        let waits_until = Instant::now() + self.work.max_wait;
+        let mut records = vec![first];
+        while records.len() < at_most {
+            if let Some(record) = self.backlog.pop_front().or_else(|| self.queue.try_next()) {
+                records.push(record);
+                continue;
+            }
+            match self.queued_by(waits_until).await {
+                Some(record) => records.push(record),
+                None => break,
+            }
         }
-        Ok(Group::of(tries))
+        if records.len() == 1 {
+            return Err(records.remove(0));
+        }
+        Ok(Group::of(records.into_iter().map(|record| Try::new(self.work, record, 1)).collect()))
+    }
+
+    /// A record that comes in time.
+    async fn queued_by(&mut self, time: Instant) -> Option<Record> {
+        let left = time.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        let revoked = self.queue.lease.revoked.clone();
+        tokio::select! {
+            biased;
+            () = revoked.cancelled() => None,
+            record = tokio::time::timeout(left, self.queue.next()) => record.ok().flatten(),
+        }
+    }
+
+    /// Groups may grow again behind one that failed.
+    pub(super) fn group_went_well(&mut self) {
+        self.group_at_most = self.group_at_most.saturating_mul(2).min(self.work.group_commit.max(1));
     }
 
     pub(super) async fn group(&mut self, rest: Rest<D>, group: Group) -> Step<D> {
@@ -105,13 +130,15 @@ impl<D: Dialect> Worker<'_, D> {
     async fn handle_group(&mut self, mut open: Open<D>, group: Group, seen: &[Vec<u8>]) -> Step<D> {
         let began = Instant::now();
         let handled = group.handled(seen);
-        for (a_try, _) in group.tries.iter().zip(&handled).filter(|(_, handled)| **handled == Handled::Ran) {
-            let outcome = {
-                let delivery = self.work.delivery(&a_try.record, 1);
-                let left = self.work.deadline.saturating_sub(began.elapsed());
-                invoke((self.handler)(open.tx_to_handle(&a_try.record), &delivery), left).await
-            };
-            if let Err(failure) = outcome {
+        let fresh = group.tries.iter().zip(&handled).filter(|(_, handled)| **handled == Handled::Ran);
+        let fresh: Vec<Delivery<'_>> = fresh.map(|(a_try, _)| self.work.delivery(&a_try.record, 1)).collect();
+        let at_once = match self.handler {
+            Handler::One(_) => 1,
+            Handler::Batch(_) => fresh.len().max(1),
+        };
+        for deliveries in fresh.chunks(at_once) {
+            let left = self.work.deadline.saturating_sub(began.elapsed());
+            if let Err(failure) = handle(self.handler, &mut open, deliveries, left).await {
                 let rest = match &failure {
                     Failure::Overran(_) => Rest::Hold(open.abandon().await),
                     _ if self.is_outage_of_the_database(&failure) => Rest::Hold(open.discard()),
@@ -126,6 +153,7 @@ impl<D: Dialect> Worker<'_, D> {
                 for (a_try, handled) in group.tries.iter().zip(handled) {
                     self.committed(handled.into(), a_try);
                 }
+                self.group_went_well();
                 Step::Wait(Rest::Session(session))
             }
             Err((CommitFailed::InDoubt(error), _)) => Step::Leave(Turn::InDoubt(error)),
@@ -144,9 +172,9 @@ impl<D: Dialect> Worker<'_, D> {
     fn ungroup(&mut self, why: &(dyn std::error::Error + 'static), rest: Rest<D>, group: Group) -> Step<D> {
         tracing::debug!(
             listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
-            records = group.tries.len(), error = %Chain(why), "a group was rolled back; its records go one by one"
+            records = group.tries.len(), error = %Chain(why), "a group was rolled back; its records go by halves"
         );
-        self.one_by_one = self.one_by_one.max(u32::try_from(group.tries.len()).unwrap_or(u32::MAX));
+        self.group_at_most = u32::try_from(group.tries.len() / 2).unwrap_or(1).max(1);
         for a_try in group.tries.into_iter().rev() {
             self.backlog.push_front(a_try.record);
         }

@@ -33,7 +33,7 @@ use super::stopped::stopped;
 use super::vigil::{Vigil, Watch};
 use super::work::Work;
 use crate::error::BoxError;
-use crate::listener::spec::{Dedupe, TxHandler};
+use crate::listener::spec::{Dedupe, Handler};
 use crate::record::Record;
 use crate::source::Lease;
 use crate::store::{Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
@@ -58,7 +58,7 @@ pub(crate) async fn run<D: LetterDialect>(
     lease: Lease,
     work: Arc<Work>,
     bound: Bound<D>,
-    handler: TxHandler<Tx<D>>,
+    handler: Handler<Tx<D>>,
 ) {
     let mut queue = Queue::new(lease);
     let mut took_again = 0;
@@ -82,7 +82,7 @@ pub(crate) async fn run<D: LetterDialect>(
             at_once: 0,
             moved_on: false,
             outages: 0,
-            one_by_one: work.group_commit.max(1),
+            group_at_most: work.group_commit.max(1),
             counted: work.group_commit.max(1),
             backlog: VecDeque::new(),
         };
@@ -185,7 +185,7 @@ enum Step<D: Dialect> {
 struct Worker<'a, D: Dialect> {
     work: &'a Work,
     bound: &'a Bound<D>,
-    handler: TxHandler<Tx<D>>,
+    handler: Handler<Tx<D>>,
     queue: &'a mut Queue,
     watch: Watch,
     start: StartAt,
@@ -197,9 +197,10 @@ struct Worker<'a, D: Dialect> {
     outages: u32,
     /// Whether anything was committed.
     moved_on: bool,
-    /// So many records are handled alone before a group may begin.
-    one_by_one: u32,
-    /// So many attempts are counted before they begin: one of these records may have been an earlier owner's last.
+    /// So many records a group may have now: fewer behind one that failed.
+    group_at_most: u32,
+    /// So many records are handled alone, each attempt counted before it begins: one of them may have been an earlier
+    /// owner's last.
     counted: u32,
     /// Records that were taken out of the queue and are not done.
     backlog: VecDeque<Record>,

@@ -7,7 +7,7 @@
 
 use super::{Step, Turn, Worker};
 use crate::consumer::failure::{Chain, Failure, Next};
-use crate::consumer::invoke::invoke;
+use crate::consumer::invoke::handle;
 use crate::fault;
 use crate::store::{
     Claimed, CommitFailed, Filter, LetterDialect, Open, PartitionKey, Reason, Rest, State, Stored,
@@ -115,7 +115,7 @@ impl<D: LetterDialect> Worker<'_, D> {
     async fn handle_replay(&self, mut open: Open<D>, letter: &Stored) -> Result<Open<D>, (Failure, Rest<D>)> {
         let outcome = {
             let delivery = self.work.delivery(&letter.record, letter.attempts + 1);
-            invoke((self.handler)(open.tx_to_handle(&letter.record), &delivery), self.work.deadline).await
+            handle(self.handler, &mut open, &[delivery], self.work.deadline).await
         };
         fault::point("replay_after_handler");
         match outcome {
