@@ -43,6 +43,9 @@ use proc_macro::TokenStream;
 /// | `deadline = "30s"` | how long one attempt may take: 1 ms to a day | 30 s |
 /// | `concurrency = 4` | consumers of it in this process | 1 |
 /// | `transactional` | its SQL effects happen once | at least once |
+/// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
+/// | `dead_letter = "off"` | nothing is set aside: a record that cannot be handled stops its partition | it is set aside in a table |
+/// | `max_batch = 500`, `max_wait = "50ms"` | how many records a batch may have, and how long it waits for more than are queued | 500, and not at all |
 ///
 /// The event is the one parameter that is an [`Event`](macro@Event); where there are two, or none, the topic is required.
 ///
@@ -60,6 +63,17 @@ use proc_macro::TokenStream;
 /// | `isolation = "…"` | `read_committed`, `repeatable_read` or `serializable` | `read_committed` |
 /// | `dedupe = "…"` | `message_id`: a duplicate is known by its id and by its position; `position`: by position alone | `message_id` |
 /// | `database = "…"` | a name under `[databases]` of the settings | the one database |
+/// | `group_commit = 100` | how many queued records may share one transaction, never waiting for more | each has its own |
+///
+/// With `group_commit` the handler still sees one record at a time; where one of them fails, all are rolled back, and the
+/// one that is to blame is found by halves and handled alone.
+///
+/// ## `retry`
+///
+/// `retry(max = 5, backoff = "200ms", factor = 2, max_backoff = "10s", jitter = 0.2)`: attempts in all, the first wait, by
+/// what each further wait grows, the longest wait, and the share of a wait that chance may take off. Any may be left out.
+/// What counts as an attempt, and what becomes of a record after the last one, is in
+/// [`dead_letters`](https://docs.rs/eos-runtime/latest/eos_runtime/dead_letters/index.html).
 ///
 /// ```
 /// # use eos_runtime::prelude::*;
@@ -69,6 +83,7 @@ use proc_macro::TokenStream;
 ///     deadline = "5s",
 ///     concurrency = 4,
 ///     transactional(isolation = "serializable", dedupe = "position"),
+///     retry(max = 3, max_backoff = "1m"),
 /// )]
 /// async fn on_money(tx: &mut PgTx, record: &Record) -> HandlerResult {
 ///     # let _ = (tx, record);
@@ -90,14 +105,16 @@ use proc_macro::TokenStream;
 /// | `&Record` | all of it, as bytes |
 /// | `State<S>` | what `app().state(…)` was given |
 /// | `Option` of an event, `Option<Json<T>>`, `Option<Key<T>>`, `Option<MessageId>` | `None` where it is absent: a tombstone has no payload |
-/// | any `T: FromRecord` | your own |
+/// | any `T: FromRecord` | your own; also a tuple of those that stand here |
+/// | `Batch<T>`, `Vec<T>` of any of these | many records at once, in one transaction and without duplicates; besides it only states and the transaction |
 ///
 /// A parameter that cannot be taken out of a record makes that record poison.
 ///
 /// # What it returns
 ///
 /// `HandlerResult`, or `Result<(), E>` with any `E: Into<Box<dyn Error + Send + Sync>>`: your own error, `anyhow::Error`,
-/// `String`. An error means *again later*; `HandlerError::fatal(…)` means *never again*.
+/// `String`. An error means *again later*; `HandlerError::fatal(…)` means *never again*; `HandlerError::outage(…)` means
+/// *when what I need is back*.
 ///
 /// To say which cases of your own error are fatal, implement `From<OrderError> for HandlerError`, return `HandlerResult`
 /// and use `?`. That `From` is not asked when the function returns `Result<(), OrderError>` itself; `app().classify(…)`

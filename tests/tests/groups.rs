@@ -2,13 +2,59 @@
 
 use std::time::Duration;
 
-use eos_tests::{Kind, PATIENCE, Scene, What, eventually};
+use eos_tests::{Kind, Launch, PATIENCE, Scene, Sent, What, eventually};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_fails_in_a_group_is_alone_to_blame_on_postgres() {
     is_alone_to_blame(Kind::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_fails_in_a_batch_is_alone_to_blame() {
+    let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
+    let launch = scene.launch().env("SINK_LISTENER", "batches");
+    blame(&scene, launch).await;
+}
+
+/// Also the record that does not parse, of which the handler sees nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_parse_in_a_batch_is_alone_to_blame() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.produce_to(0, What::Insert, 120).await;
+    let broken = Sent { partition: Some(0), payload: Some(b"{".to_vec()), ..Sent::default() };
+    scene.kafka.produce(&scene.topic, &[broken]).await;
+    scene.produce_to(0, What::Insert, 120).await;
+    let mut service = scene.launch().env("SINK_LISTENER", "batches").start();
+    scene.has_applied(240).await;
+    service.stop().await;
+    assert_eq!(scene.applied().await, 240);
+    let letters = scene.dead_letters().await;
+    assert_eq!((letters.len(), letters[0].offset, &*letters[0].reason), (1, 120, "poison"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_waits_for_more_as_long_as_it_may() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    // The first fifty go one by one.
+    scene.produce_to(0, What::Insert, 50).await;
+    let mut service = scene.launch().env("SINK_LISTENER", "patient_batches").start();
+    scene.every_order_once().await;
+    for _ in 0..4 {
+        scene.produce_to(0, What::Insert, 5).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(scene.applied().await, 50, "it waits");
+    scene.every_order_once().await;
+    let transactions = "select count(distinct xmin::text) from applied where off >= 50";
+    assert_eq!(scene.database.number(transactions).await.expect("a number"), 1);
+    // A stop does not wait.
+    scene.produce_to(0, What::Insert, 5).await;
+    service.stop().await;
+    let mut next = scene.launch().start();
+    scene.every_order_once().await;
+    next.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,6 +69,10 @@ async fn one_that_fails_in_a_group_is_alone_to_blame_on_sqlite() {
 
 async fn is_alone_to_blame(kind: Kind) {
     let scene = Scene::new(kind, 2, SINKS).await;
+    blame(&scene, scene.launch().in_groups(kind)).await;
+}
+
+async fn blame(scene: &Scene, launch: Launch) {
     for partition in 0..2 {
         for what in [What::FailTwice, What::Fatal, What::FailAlways, What::Panic] {
             let orders = scene.produce_to(partition, What::Insert, 60).await;
@@ -34,7 +84,7 @@ async fn is_alone_to_blame(kind: Kind) {
         }
         scene.produce_without_ids(30).await;
     }
-    let mut service = scene.launch().in_groups(kind).env("EOS__RETRY__MAX", "3").start();
+    let mut service = launch.env("EOS__RETRY__MAX", "3").start();
     scene.every_order_once().await;
     assert!(service.says("its records go by halves") > 0, "there were groups, and some failed");
     service.stop().await;
@@ -101,25 +151,27 @@ async fn a_record_that_kills_the_process_in_a_group_is_set_aside_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_percent_of_poison_with_kills_is_set_aside_and_the_rest_applied_once_record_by_record() {
-    one_percent(false).await;
+    one_percent("postgres").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_percent_of_poison_with_kills_is_set_aside_and_the_rest_applied_once_in_batches() {
+    one_percent("batches").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_percent_of_poison_with_kills_is_set_aside_and_the_rest_applied_once_in_groups() {
-    one_percent(true).await;
+    one_percent("postgres_in_groups").await;
 }
 
 /// 20,000 records, of which 200 are poison, and a SIGKILL every few seconds.
-async fn one_percent(in_groups: bool) {
+async fn one_percent(listener: &str) {
     let scene = Scene::new(Kind::Postgres, 4, SINKS).await;
     for _ in 0..200 {
         scene.produce(What::Insert, 99).await;
         scene.produce(What::Fatal, 1).await;
     }
-    let launch = || {
-        let launch = scene.launch().env("EOS__DEAD_LETTERS__BREAKER", "0");
-        if in_groups { launch.in_groups(Kind::Postgres) } else { launch }
-    };
+    let launch = || scene.launch().env("EOS__DEAD_LETTERS__BREAKER", "0").env("SINK_LISTENER", listener);
     let mut members = [launch().start(), launch().start()];
     let mut kills = 0;
     for round in 0.. {

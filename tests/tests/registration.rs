@@ -4,9 +4,13 @@
 
 use std::time::Duration;
 
-use eos_runtime::__private::{Body, Dedupe, Isolation, ListenerSpec, Mode, Transactional};
+use eos_runtime::__private::{
+    Body, DeadLetters, Dedupe, Handler, Isolation, ListenerSpec, Mode, Retry, Transactional,
+};
 use eos_runtime::prelude::{Event, Uuid};
 
+#[path = "../ui/pass/batches.rs"]
+mod batches;
 #[path = "../ui/pass/events.rs"]
 mod events;
 #[path = "../ui/pass/every_argument.rs"]
@@ -39,13 +43,37 @@ fn a_listener_says_all_that_was_written() {
     assert_eq!(listener.group, Some("billing-${tenant:eu}"));
     assert_eq!(listener.deadline, Duration::from_secs(90));
     assert_eq!(listener.concurrency, 4);
-    let (isolation, dedupe) = (Isolation::RepeatableRead, Dedupe::Position);
-    assert_eq!(
-        listener.mode,
-        Mode::Transactional(Transactional { isolation, dedupe, database: Some("orders") })
-    );
+    let transactional = Transactional {
+        isolation: Isolation::RepeatableRead,
+        dedupe: Dedupe::Position,
+        group_commit: 100,
+        max_wait: Duration::ZERO,
+        database: Some("orders"),
+    };
+    assert_eq!(listener.mode, Mode::Transactional(transactional));
+    let retry = Retry {
+        max: Some(3),
+        backoff: Some(Duration::from_secs(1)),
+        factor: Some(1.5),
+        max_backoff: Some(Duration::from_secs(60)),
+        jitter: Some(0.0),
+    };
+    assert_eq!((listener.retry, listener.dead_letters), (retry, DeadLetters::Off));
     assert!(listener.file.ends_with("every_argument.rs"), "{}", listener.file);
     assert_eq!(listener.line, 5);
+}
+
+#[test]
+fn a_batch_listener_has_the_topic_of_the_event_inside_and_its_own_bounds() {
+    let listener = the_one("registration::batches::of_events");
+    assert_eq!(listener.topics, ["batches.order"]);
+    assert!(matches!((listener.body)(), Body::Postgres(Handler::Batch(_))));
+    let Mode::Transactional(transactional) = listener.mode else { panic!("it is transactional") };
+    assert_eq!((transactional.group_commit, transactional.max_wait), (10, Duration::from_millis(5)));
+    let Mode::Transactional(usual) = the_one("registration::batches::of_pairs").mode else {
+        panic!("it is transactional")
+    };
+    assert_eq!((usual.group_commit, usual.max_wait), (500, Duration::ZERO));
 }
 
 #[test]
@@ -53,9 +81,16 @@ fn what_was_not_written_has_its_default() {
     let listener = the_one("registration::nested::orders::on_order");
     assert_eq!((listener.group, listener.concurrency, listener.mode), (None, 1, Mode::Plain));
     assert_eq!(listener.deadline, Duration::from_secs(30));
-    let (isolation, dedupe) = (Isolation::ReadCommitted, Dedupe::MessageId);
+    let transactional = Transactional {
+        isolation: Isolation::ReadCommitted,
+        dedupe: Dedupe::MessageId,
+        group_commit: 1,
+        max_wait: Duration::ZERO,
+        database: None,
+    };
     let listener = the_one("registration::names_of_ours::tx");
-    assert_eq!(listener.mode, Mode::Transactional(Transactional { isolation, dedupe, database: None }));
+    assert_eq!(listener.mode, Mode::Transactional(transactional));
+    assert_eq!((listener.retry, listener.dead_letters), (Retry::default(), DeadLetters::Table));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use eos_runtime::Batch;
 use eos_runtime::prelude::*;
 use eos_tests::{Order, What, tell};
 use sqlx::Executor as _;
@@ -83,6 +84,36 @@ async fn on_sqlite(tx: &mut SqliteTx, order: &Order, meta: &RecordMeta) -> Handl
     behaves(order, meta).await?;
     ends(meta);
     Ok(())
+}
+
+/// Many orders at once; those who misbehave do so for all.
+#[kafka_listener(topic = "${app.topic}", transactional, max_batch = 50)]
+async fn batches(tx: &mut PgTx, orders: Batch<(RecordMeta, Json<Order>)>) -> HandlerResult {
+    orders.iter().for_each(|(meta, _)| begins(meta));
+    let ids: Vec<String> = orders.iter().map(|(_, Json(order))| order.order_id.to_string()).collect();
+    let (parts, offsets): (Vec<i32>, Vec<i64>) =
+        orders.iter().map(|(meta, _)| (meta.partition, meta.offset)).unzip();
+    sqlx::query(
+        "insert into public.applied (order_id, part, off, pid) \
+         select *, $4::bigint from unnest($1::text[], $2::int[], $3::bigint[])",
+    )
+    .bind(ids)
+    .bind(parts)
+    .bind(offsets)
+    .bind(pid())
+    .execute(&mut *tx)
+    .await?;
+    for (meta, Json(order)) in &orders {
+        behaves(order, meta).await?;
+    }
+    orders.iter().for_each(|(meta, _)| ends(meta));
+    Ok(())
+}
+
+/// The same, which waits for more.
+#[kafka_listener(topic = "${app.topic}", transactional, max_batch = 50, max_wait = "2s")]
+async fn patient_batches(tx: &mut PgTx, orders: Batch<(RecordMeta, Json<Order>)>) -> HandlerResult {
+    batches(tx, orders).await
 }
 
 /// Keeps what it was given, byte for byte.

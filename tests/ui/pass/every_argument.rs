@@ -8,7 +8,9 @@ use eos_runtime::prelude::*;
     id = "every.argument",
     deadline = "1m 30s",
     concurrency = 4,
-    transactional(isolation = "repeatable_read", dedupe = "position", database = "orders",),
+    transactional(isolation = "repeatable_read", dedupe = "position", database = "orders", group_commit = 100,),
+    retry(max = 3, backoff = "1s", factor = 1.5, max_backoff = "1m", jitter = 0,),
+    dead_letter = "off",
 )]
 async fn on_order(tx: &mut PgTx) -> HandlerResult {
     let _ = tx;

@@ -1,0 +1,8 @@
+use eos_runtime::prelude::*;
+
+#[kafka_listener(topic = "event.order", transactional(group_commit = 10))]
+async fn on_order(_tx: &mut PgTx, _orders: Vec<Json<u32>>) -> HandlerResult {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use eos_runtime::prelude::*;
+
+#[kafka_listener(topic = "event.order", transactional, group_commit = 100)]
+async fn on_order(_tx: &mut PgTx) -> HandlerResult {
+    Ok(())
+}
+
+fn main() {}
