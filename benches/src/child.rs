@@ -170,7 +170,13 @@ impl Work {
 
     /// One more is done; the last one tells the benchmark.
     pub(crate) fn one_done(&self) {
-        if self.done.fetch_add(1, Ordering::Relaxed) + 1 == self.all.load(Ordering::Relaxed) {
+        self.done(1);
+    }
+
+    /// So many more are done; the last one tells the benchmark.
+    pub(crate) fn done(&self, count: u64) {
+        let (before, all) = (self.done.fetch_add(count, Ordering::Relaxed), self.all.load(Ordering::Relaxed));
+        if before < all && before + count >= all {
             say_done("");
         }
     }

@@ -1,15 +1,20 @@
 //! The same work under eos, as a user writes it. Which listener runs is a setting; see [`only`].
 
+use eos_runtime::Batch;
 use eos_runtime::prelude::*;
 use tokio::process::Command;
 
 use crate::child::Work;
+use crate::handwritten;
 use crate::noop::Seen;
 use crate::orders::OrderPlaced;
 
 const ORDERS: &str = "orders";
 const ORDERS_BY_POSITION: &str = "orders_by_position";
+const ORDERS_IN_GROUPS: &str = "orders_in_groups";
+const ORDERS_IN_BATCHES: &str = "orders_in_batches";
 const NOOP: &str = "noop";
+const ALL: [&str; 5] = [ORDERS, ORDERS_BY_POSITION, ORDERS_IN_GROUPS, ORDERS_IN_BATCHES, NOOP];
 
 static WORK: Work = Work::new();
 static SEEN: Seen = Seen::new();
@@ -30,6 +35,25 @@ async fn on_order(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResul
 #[kafka_listener(id = "orders_by_position", topic = "${app.topic}", transactional(dedupe = "position"))]
 async fn on_order_by_position(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult {
     insert(tx, order).await
+}
+
+#[kafka_listener(id = "orders_in_groups", topic = "${app.topic}", transactional(group_commit = 100))]
+async fn on_order_in_a_group(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult {
+    insert(tx, order).await
+}
+
+#[kafka_listener(id = "orders_in_batches", topic = "${app.topic}", transactional, max_batch = 500)]
+async fn on_orders(tx: &mut PgTx, orders: Batch<Json<OrderPlaced>>) -> HandlerResult {
+    let (mut ids, mut customers, mut amounts) = (Vec::new(), Vec::new(), Vec::new());
+    let count = orders.len() as u64;
+    for Json(order) in orders {
+        ids.push(order.order_id);
+        customers.push(order.customer);
+        amounts.push(order.amount_cents);
+    }
+    sqlx::query(handwritten::INSERT_ORDERS).bind(ids).bind(customers).bind(amounts).execute(&mut *tx).await?;
+    WORK.done(count);
+    Ok(())
 }
 
 async fn insert(tx: &mut PgTx, order: OrderPlaced) -> HandlerResult {
@@ -68,9 +92,11 @@ pub(crate) fn only<'c>(
     let id = match listener {
         Listener::Orders => ORDERS,
         Listener::OrdersByPosition => ORDERS_BY_POSITION,
+        Listener::OrdersInGroups => ORDERS_IN_GROUPS,
+        Listener::OrdersInBatches => ORDERS_IN_BATCHES,
         Listener::Noop => NOOP,
     };
-    for other in [ORDERS, ORDERS_BY_POSITION, NOOP].iter().filter(|other| **other != id) {
+    for other in ALL.iter().filter(|other| **other != id) {
         command.env(format!("EOS__LISTENERS__{}__ENABLED", other.to_uppercase()), "false");
     }
     command
@@ -85,5 +111,7 @@ pub(crate) fn only<'c>(
 pub(crate) enum Listener {
     Orders,
     OrdersByPosition,
+    OrdersInGroups,
+    OrdersInBatches,
     Noop,
 }

@@ -4,11 +4,15 @@
 //! records), statements prepared once, statement logging off, offsets stored after the commit and committed to Kafka
 //! in the background. It keeps a table of ids, so a record that comes twice is applied once. It does not keep its
 //! position in the database, and nothing fences an earlier owner of a partition.
+//!
+//! With `--batch` it takes what is queued, up to so many, and writes it by two statements over arrays in one transaction.
 
+use std::collections::HashMap;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
@@ -40,6 +44,7 @@ pub(crate) async fn run(args: &ChildArgs) -> anyhow::Result<()> {
         .test_before_acquire(false)
         .connect_with(PgConnectOptions::from_str(&database)?.disable_statement_logging())
         .await?;
+    let batch = args.batch;
     let mut tasks = Vec::new();
     for partition in 0..args.partitions {
         let queue = consumer.split_partition_queue(&args.topic, partition).context("no such partition")?;
@@ -48,9 +53,23 @@ pub(crate) async fn run(args: &ChildArgs) -> anyhow::Result<()> {
             let mut connection = pool.acquire().await?;
             loop {
                 let message = queue.recv().await?;
-                apply(&mut connection, &message).await?;
-                consumer.store_offset_from_message(&message)?;
-                WORK.one_done();
+                if batch < 2 {
+                    apply(&mut connection, &message).await?;
+                    consumer.store_offset_from_message(&message)?;
+                    WORK.one_done();
+                    continue;
+                }
+                let mut messages = vec![message];
+                while messages.len() < batch
+                    && let Some(message) = queue.recv().now_or_never()
+                {
+                    messages.push(message?);
+                }
+                apply_all(&mut connection, &messages).await?;
+                if let Some(last) = messages.last() {
+                    consumer.store_offset_from_message(last)?;
+                }
+                WORK.done(messages.len() as u64);
             }
             #[expect(unreachable_code, reason = "says what the task returns")]
             anyhow::Ok(())
@@ -85,6 +104,40 @@ async fn apply(connection: &mut PgConnection, message: &BorrowedMessage<'_>) -> 
     tx.commit().await?;
     Ok(())
 }
+
+/// Many records, one transaction.
+async fn apply_all(connection: &mut PgConnection, messages: &[BorrowedMessage<'_>]) -> anyhow::Result<()> {
+    let mut orders = HashMap::with_capacity(messages.len());
+    let mut ids = Vec::with_capacity(messages.len());
+    for message in messages {
+        let id = message_id(message).context("no message id")?;
+        let order: OrderPlaced = serde_json::from_slice(message.payload().context("no payload")?)?;
+        ids.push(id);
+        orders.entry(id).or_insert(order);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let mut tx = connection.begin().await?;
+    let inserted: Vec<String> = sqlx::query_scalar(
+        "insert into inbox (message_id) select unnest($1::text[]) on conflict do nothing returning message_id",
+    )
+    .bind(&ids)
+    .fetch_all(&mut *tx)
+    .await?;
+    let (mut order_ids, mut customers, mut amounts) = (Vec::new(), Vec::new(), Vec::new());
+    for order in inserted.iter().filter_map(|id| orders.remove(id.as_str())) {
+        order_ids.push(order.order_id);
+        customers.push(order.customer);
+        amounts.push(order.amount_cents);
+    }
+    sqlx::query(INSERT_ORDERS).bind(order_ids).bind(customers).bind(amounts).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// One statement for any number of orders.
+pub(crate) const INSERT_ORDERS: &str = "insert into orders (order_id, customer, amount_cents) \
+     select * from unnest($1::uuid[], $2::text[], $3::bigint[])";
 
 fn message_id<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
     let headers = message.headers()?;

@@ -42,7 +42,12 @@ pub(crate) struct OrderPlaced {
 /// `orders`' arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Records of a run with four in flight; runs with one in flight or a longer round trip take 2/5 of them
+    /// How many records a transaction has: one, as many as are queued (`group`: the handler sees one at a time; `batch`: it
+    /// sees all of them)
+    #[arg(long, value_enum, default_value_t = Mode::Record)]
+    mode: Mode,
+    /// Records of a run with four in flight; runs with one in flight or a longer round trip take 2/5 of them, and those
+    /// of groups and batches five times as many
     #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(100..))]
     records: u64,
     /// How often each case is run
@@ -79,12 +84,28 @@ pub(crate) struct ChildArgs {
     /// When so many are done, the benchmark is told
     #[arg(long)]
     pub(crate) records: u64,
+    /// So many records at most in one transaction
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: usize,
 }
+
+/// `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    Record,
+    Group,
+    Batch,
+}
+
+/// A batch's most, for both.
+const BATCH: &str = "500";
 
 pub(crate) const EOS: &str = "eos";
 pub(crate) const HANDWRITTEN: &str = "handwritten";
 const PGBENCH: &str = "pgbench";
 const RECORD: &str = "record";
+const GROUP: &str = "group";
+const SET: &str = "batch";
 const MESSAGE_ID: &str = "message_id";
 const POSITION: &str = "position";
 
@@ -110,6 +131,18 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
 
 impl Args {
     fn cases(&self) -> Vec<Case> {
+        let mut cases = match self.mode {
+            Mode::Record => self.cases_by_record(),
+            Mode::Group => vec![case(HANDWRITTEN, RECORD, 4), case(EOS, GROUP, 4)],
+            Mode::Batch => vec![case(HANDWRITTEN, RECORD, 4), case(HANDWRITTEN, SET, 4), case(EOS, SET, 4)],
+        };
+        let wanted =
+            |case: &Case| self.only.iter().any(|only| *only == case.who || *only == case.to_string());
+        cases.retain(|case| self.only.is_empty() || wanted(case));
+        cases
+    }
+
+    fn cases_by_record(&self) -> Vec<Case> {
         let mut cases = Vec::new();
         for in_flight in [1, 4] {
             cases.extend([HANDWRITTEN, EOS, PGBENCH].map(|who| case(who, RECORD, in_flight)));
@@ -121,9 +154,6 @@ impl Args {
         if self.inbox_rows > 0 {
             cases.extend([HANDWRITTEN, EOS].map(|who| case(who, full_inbox::VARIANT, 4)));
         }
-        let wanted =
-            |case: &Case| self.only.iter().any(|only| *only == case.who || *only == case.to_string());
-        cases.retain(|case| self.only.is_empty() || wanted(case));
         cases
     }
 
@@ -144,14 +174,22 @@ impl Args {
         }
         report.compare("record_1_vs_pgbench", &eos(1), &case(PGBENCH, RECORD, 1), None);
         report.compare("record_4_vs_pgbench", &eos(4), &case(PGBENCH, RECORD, 4), None);
+        report.compare("group_4_vs_handwritten_record", &case(EOS, GROUP, 4), &hand(4), Some(4.0));
+        report.compare("batch_4_vs_handwritten_record", &case(EOS, SET, 4), &hand(4), None);
+        report.compare("batch_4_vs_handwritten", &case(EOS, SET, 4), &case(HANDWRITTEN, SET, 4), Some(0.8));
         full_inbox::compare(report);
         held_snapshot::compare(report);
     }
 
     /// How many records a run of this case has.
     fn records_of(&self, case: &Case) -> u64 {
-        let records =
-            if case.in_flight == 1 || case.rtt_ms > 0.0 { self.records * 2 / 5 } else { self.records };
+        let records = if case.variant == GROUP || case.variant == SET {
+            self.records * 5
+        } else if case.in_flight == 1 || case.rtt_ms > 0.0 {
+            self.records * 2 / 5
+        } else {
+            self.records
+        };
         records / 4 * 4
     }
 }
@@ -243,14 +281,19 @@ impl<'a> Orders<'a> {
         let records = records.to_string();
         let mut command = child::this_program()?;
         if case.who == EOS {
-            let listener =
-                if case.dedupe == POSITION { Listener::OrdersByPosition } else { Listener::Orders };
+            let listener = match (case.variant, case.dedupe) {
+                (GROUP, _) => Listener::OrdersInGroups,
+                (SET, _) => Listener::OrdersInBatches,
+                (_, POSITION) => Listener::OrdersByPosition,
+                (_, _) => Listener::Orders,
+            };
             command.args(["eos", "--records", &records]).env("EOS_DATABASE_URL", database);
             eos::only(listener, &mut command, &self.bed.kafka, group, topic);
         } else {
             command
                 .args(["handwritten", "--kafka", &self.bed.kafka, "--topic", topic, "--group", group])
                 .args(["--partitions", &partitions, "--records", &records])
+                .args(["--batch", if case.variant == SET { BATCH } else { "1" }])
                 .env("DATABASE_URL", database);
         }
         Running::start(case.who, &mut command, Stdio::null())
@@ -262,6 +305,8 @@ impl<'a> Orders<'a> {
         let mut set = |name: &str, value: serde_json::Value| settings.insert(name.to_owned(), value);
         set("records", json!(args.records));
         set("rounds", json!(args.rounds));
+        set("group_commit", json!(100));
+        set("max_batch", json!(BATCH));
         set("payload_bytes", json!(producer::PAYLOAD_BYTES));
         set("cores", json!(std::thread::available_parallelism().map_or(0, std::num::NonZero::get)));
         set("inbox_rows", json!(args.inbox_rows));

@@ -64,6 +64,10 @@ pub(crate) struct Stored {
     pub(crate) key: PartitionKey,
     pub(crate) record: Record,
     /// As the inbox has it.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "sqlite")),
+        expect(dead_code, reason = "PostgreSQL finds it in the row")
+    )]
     pub(crate) message_id: Option<Vec<u8>>,
     pub(crate) listener: String,
     pub(crate) attempts: u32,
