@@ -44,11 +44,9 @@ pub(crate) fn fault_of(error: &sqlx::Error) -> Fault {
         expect(unused_variables, reason = "no database is known")
     )]
     let Some(database) = error.as_database_error() else {
-        return match Fault::of_driver(error) {
-            // Said of a statement, and not of an address: also what our own guard refuses.
-            Fault::Refused => Fault::Failed,
-            fault => fault,
-        };
+        let fault = Fault::of_driver(error);
+        // Said of a statement, and not of an address: also what our own guard refuses.
+        return if fault == Fault::Refused { Fault::Failed } else { fault };
     };
     #[cfg(feature = "postgres")]
     if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
