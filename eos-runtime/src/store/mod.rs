@@ -14,6 +14,7 @@ mod migrate;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod outbox;
+mod positions;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
@@ -30,11 +31,12 @@ pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, S
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
-pub use migrate::{migrate, migrations};
+pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
 pub(crate) use outbox::{
     Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent, Serving,
     Slot, Waiting, read_headers, write_headers,
 };
+pub(crate) use positions::{PositionDialect, Reached};
 pub use tx::*;
 
 /// What an error of an attempt means, whichever database said it: a handler may ask another than its listener's.

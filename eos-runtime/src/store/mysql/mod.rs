@@ -31,7 +31,7 @@ use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx}
 
 use attempt::Claimed;
 pub(crate) use pool::{connect, probe, qualifier};
-pub(crate) use schema::MIGRATIONS;
+pub(crate) use schema::{MIGRATIONS, VERSIONS};
 
 /// The position's row, by its number.
 #[derive(Debug, Clone, Copy)]

@@ -30,7 +30,7 @@ use super::{Claim, DeadLetter, Hold, PartitionKey, Standing, Stored, Stream, Tx}
 
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
-pub(crate) use schema::MIGRATIONS;
+pub(crate) use schema::{MIGRATIONS, VERSIONS};
 
 /// The transaction id that the claim ran in; 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
