@@ -14,6 +14,7 @@ mod kafka;
 mod listener;
 pub mod metrics;
 pub mod outbox;
+pub mod positions;
 mod record;
 mod settings;
 mod source;
@@ -42,7 +43,7 @@ pub use store::MySqlTx;
 pub use store::PgTx;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteTx;
-pub use store::{Savepoint, Tx, TxDatabase, begin, migrate, migrations};
+pub use store::{Savepoint, Tx, TxDatabase, begin, is_migrated_in, migrate, migrate_in, migrations};
 
 /// What a file with listeners needs: `use eos_runtime::prelude::*;`.
 pub mod prelude {

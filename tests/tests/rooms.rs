@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 16] = [
+const DOORS: [(&str, &[&str]); 17] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
@@ -23,6 +23,7 @@ const DOORS: [(&str, &[&str]); 16] = [
         &["metrics", "source", "store", "listener", "extract", "settings", "record", "error", "fault"],
     ),
     ("dead_letters", &["store", "record"]),
+    ("positions", &["store"]),
     ("outbox", &["metrics", "store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
     (
         "app",
@@ -46,6 +47,7 @@ const CRATES: [(&str, &[&str]); 2] = [
             "error.rs",
             "consumer",
             "dead_letters.rs",
+            "positions.rs",
             "outbox/method.rs",
             "outbox/scope.rs",
             "outbox/refused.rs",

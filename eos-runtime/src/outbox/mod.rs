@@ -21,7 +21,7 @@ pub(crate) mod scope;
 mod transaction;
 
 pub use emit::{Emit, Emits};
-pub use refused::{OutboxDatabase, Refused, discard, refused, retry};
+pub use refused::{OutboxDatabase, Refused, RefusedEntries, discard, refused, retry};
 pub use scope::TxSource;
 pub use transaction::transaction;
 

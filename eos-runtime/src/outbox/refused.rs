@@ -48,7 +48,7 @@ pub struct Refused {
 /// # Cancel safety
 /// Cancel safe.
 pub async fn refused<DB: OutboxDatabase>(pool: &Pool<DB>) -> sqlx::Result<Vec<Refused>> {
-    Ok(DB::refused(&store(pool), 0..SLOTS).await?.into_iter().map(Refused::from).collect())
+    RefusedEntries::of(pool).list().await
 }
 
 /// Has refused entries tried again, by their numbers; says how many of them there were.
@@ -59,10 +59,7 @@ pub async fn refused<DB: OutboxDatabase>(pool: &Pool<DB>) -> sqlx::Result<Vec<Re
 /// # Cancel safety
 /// Done or not done, as a whole.
 pub async fn retry<DB: OutboxDatabase>(pool: &Pool<DB>, seqs: &[i64]) -> sqlx::Result<u64> {
-    let store = store(pool);
-    let retried = DB::retry(&store, seqs).await?;
-    store.home.published(pool);
-    Ok(retried)
+    RefusedEntries::of(pool).retry(seqs).await
 }
 
 /// Deletes refused entries, by their numbers: they are never published, and their keys go on. Says how many there were.
@@ -73,10 +70,74 @@ pub async fn retry<DB: OutboxDatabase>(pool: &Pool<DB>, seqs: &[i64]) -> sqlx::R
 /// # Cancel safety
 /// Done or not done, as a whole.
 pub async fn discard<DB: OutboxDatabase>(pool: &Pool<DB>, seqs: &[i64]) -> sqlx::Result<u64> {
-    let store = store(pool);
-    let discarded = DB::discard(&store, seqs).await?;
-    store.home.published(pool);
-    Ok(discarded)
+    RefusedEntries::of(pool).discard(seqs).await
+}
+
+/// The entries of one outbox that Kafka refused.
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres")]
+/// # async fn example(pool: sqlx::PgPool) -> sqlx::Result<()> {
+/// use eos_runtime::outbox::RefusedEntries;
+///
+/// let entries = RefusedEntries::in_schema(&pool, "public");
+/// for refused in entries.list().await? {
+///     println!("{} for {}: {}", refused.seq, refused.topic, refused.error);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct RefusedEntries<DB: OutboxDatabase> {
+    store: Store<DB>,
+}
+
+impl<DB: OutboxDatabase> RefusedEntries<DB> {
+    /// Those of a pool's database, in the schema that the settings of this process say for it.
+    pub fn of(pool: &Pool<DB>) -> Self {
+        RefusedEntries { store: Store::of(pool.clone(), Home::of(pool)) }
+    }
+
+    /// Those in this schema of a pool's database; for tools that have no settings.
+    pub fn in_schema(pool: &Pool<DB>, schema: &str) -> Self {
+        RefusedEntries { store: Store::new(pool.clone(), DB::qualified(schema)) }
+    }
+
+    /// See [`refused`].
+    ///
+    /// # Errors
+    /// The database's.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn list(&self) -> sqlx::Result<Vec<Refused>> {
+        Ok(DB::refused(&self.store, 0..SLOTS).await?.into_iter().map(Refused::from).collect())
+    }
+
+    /// See [`retry`].
+    ///
+    /// # Errors
+    /// The database's.
+    ///
+    /// # Cancel safety
+    /// Done or not done, as a whole.
+    pub async fn retry(&self, seqs: &[i64]) -> sqlx::Result<u64> {
+        let retried = DB::retry(&self.store, seqs).await?;
+        self.store.home.published(&self.store.pool);
+        Ok(retried)
+    }
+
+    /// See [`discard`].
+    ///
+    /// # Errors
+    /// The database's.
+    ///
+    /// # Cancel safety
+    /// Done or not done, as a whole.
+    pub async fn discard(&self, seqs: &[i64]) -> sqlx::Result<u64> {
+        let discarded = DB::discard(&self.store, seqs).await?;
+        self.store.home.published(&self.store.pool);
+        Ok(discarded)
+    }
 }
 
 /// A database whose outbox can be looked at: every one that eos knows.
@@ -84,12 +145,6 @@ pub async fn discard<DB: OutboxDatabase>(pool: &Pool<DB>, seqs: &[i64]) -> sqlx:
 pub trait OutboxDatabase: TxDatabase + RelayDialect {}
 
 impl<DB: TxDatabase + RelayDialect> OutboxDatabase for DB {}
-
-/// The caller's pool, as the statements want it.
-fn store<DB: OutboxDatabase>(pool: &Pool<DB>) -> Store<DB> {
-    let home = Home::of(pool);
-    Store::of(pool.clone(), home)
-}
 
 impl From<Row> for Refused {
     fn from(row: Row) -> Self {

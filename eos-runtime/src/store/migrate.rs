@@ -5,6 +5,7 @@
 
 use sqlx::Pool;
 
+use super::dialect::{Dialect, Store};
 use super::outbox::Home;
 use super::tx::TxDatabase;
 use crate::error::BoxError;
@@ -38,8 +39,8 @@ impl Migration {
 pub(crate) enum MigrateError {
     /// `migrate = "check"` and something is missing.
     #[error(
-        "the tables of eos are at version {found}, this program needs {needed}; apply the statements that \
-         `eos_runtime::migrations` returns, or set `[database] migrate = \"auto\"`"
+        "the tables of eos are at version {found}, this program needs {needed}; run `eos migrate`, apply \
+         the statements that `eos_runtime::migrations` returns, or set `[database] migrate = \"auto\"`"
     )]
     Behind { found: i32, needed: i32 },
     /// The database said no.
@@ -79,6 +80,38 @@ pub async fn migrate<DB: TxDatabase>(pool: &Pool<DB>) -> Result<(), BoxError> {
     DB::migrate_outbox(pool, home.schema()).await
 }
 
+/// The same in this schema of a pool's database; for tools that have no settings. Nothing (`""`) is the schema of
+/// databases that have none, and on MySQL the pool's own database.
+///
+/// # Errors
+/// What the database says.
+///
+/// # Cancel safety
+/// What was not finished is begun again by the next call.
+pub async fn migrate_in<DB: TxDatabase>(pool: &Pool<DB>, schema: &str) -> Result<(), BoxError> {
+    DB::migrate_outbox(pool, &DB::qualified(schema)).await
+}
+
+/// Whether the tables of eos in this schema are there, and as new as this program needs them; nothing is changed.
+///
+/// # Errors
+/// What the database says.
+///
+/// # Cancel safety
+/// Cancel safe.
+#[expect(private_bounds, reason = "what start-up asks of a database is nobody else's to answer")]
+pub async fn is_migrated_in<DB: TxDatabase + Dialect>(
+    pool: &Pool<DB>,
+    schema: &str,
+) -> Result<bool, BoxError> {
+    let store = Store::new(pool.clone(), DB::qualified(schema));
+    match DB::migrate(&store, Mode::Check).await {
+        Ok(()) => Ok(true),
+        Err(MigrateError::Behind { .. }) => Ok(false),
+        Err(error @ MigrateError::Database { .. }) => Err(error.into()),
+    }
+}
+
 /// The statements that make the tables, for people who apply them with tools of their own.
 ///
 /// `database` is `postgres`, `mysql` or `sqlite` (where the feature is on); `schema` is the schema that
@@ -91,16 +124,36 @@ pub async fn migrate<DB: TxDatabase>(pool: &Pool<DB>) -> Result<(), BoxError> {
 /// # }
 /// ```
 pub fn migrations(database: &str, schema: &str) -> Option<String> {
-    let render = |migrations: &[Migration], schema: &str| {
-        migrations.iter().map(|migration| migration.for_schema(schema)).collect::<Vec<_>>().join("\n")
+    // With the versions, so that `migrate = "check"` finds them, and a later `auto` goes on behind them.
+    let render = |versions: &str, migrations: &[Migration], schema: &str| {
+        let mut sql = format!("{};\n", versions.replace("{schema}", schema));
+        for migration in migrations {
+            let version = migration.version;
+            sql.push_str(&format!(
+                "\n{}insert into {schema}eos_schema (version) select {version} \
+                 where not exists (select 1 from {schema}eos_schema where version = {version});\n",
+                migration.for_schema(schema)
+            ));
+        }
+        sql
     };
     match database {
         #[cfg(feature = "postgres")]
-        "postgres" => Some(render(super::postgres::MIGRATIONS, &super::postgres::qualifier(schema))),
+        "postgres" => Some(render(
+            super::postgres::VERSIONS,
+            super::postgres::MIGRATIONS,
+            &super::postgres::qualifier(schema),
+        )),
         #[cfg(feature = "mysql")]
-        "mysql" => Some(render(super::mysql::MIGRATIONS, &super::mysql::qualifier(schema))),
+        "mysql" => {
+            Some(render(super::mysql::VERSIONS, super::mysql::MIGRATIONS, &super::mysql::qualifier(schema)))
+        }
         #[cfg(feature = "sqlite")]
-        "sqlite" => Some(render(super::sqlite::MIGRATIONS, &super::sqlite::qualifier(schema))),
+        "sqlite" => Some(render(
+            super::sqlite::VERSIONS,
+            super::sqlite::MIGRATIONS,
+            &super::sqlite::qualifier(schema),
+        )),
         _ => None,
     }
 }

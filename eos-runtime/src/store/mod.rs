@@ -14,6 +14,7 @@ mod migrate;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod outbox;
+mod positions;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
@@ -30,11 +31,12 @@ pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, S
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
-pub use migrate::{migrate, migrations};
+pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
 pub(crate) use outbox::{
     Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent, Serving,
     Slot, Waiting, read_headers, write_headers,
 };
+pub(crate) use positions::{PositionDialect, Reached};
 pub use tx::*;
 
 /// What an error of an attempt means, whichever database said it: a handler may ask another than its listener's.
@@ -44,11 +46,9 @@ pub(crate) fn fault_of(error: &sqlx::Error) -> Fault {
         expect(unused_variables, reason = "no database is known")
     )]
     let Some(database) = error.as_database_error() else {
-        return match Fault::of_driver(error) {
-            // Said of a statement, and not of an address: also what our own guard refuses.
-            Fault::Refused => Fault::Failed,
-            fault => fault,
-        };
+        let fault = Fault::of_driver(error);
+        // Said of a statement, and not of an address: also what our own guard refuses.
+        return if fault == Fault::Refused { Fault::Failed } else { fault };
     };
     #[cfg(feature = "postgres")]
     if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {

@@ -86,7 +86,7 @@ fn decimal(
     };
     let within = value.filter(|value| bounds.contains(value));
     if within.is_none() {
-        mistakes.at_span(at, &format!("`{word}` is a number from {} to {}", bounds.start(), bounds.end()));
+        mistakes.at_span(at, format!("`{word}` is a number from {} to {}", bounds.start(), bounds.end()));
     }
     within
 }

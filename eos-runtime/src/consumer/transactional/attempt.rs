@@ -174,10 +174,12 @@ impl<D: Dialect> Worker<'_, D> {
             }
             Err(failure) => failure,
         };
-        let rest = match &failure {
-            Failure::Overran(_) => Rest::Hold(open.abandon().await),
-            _ if self.is_outage_of_the_database(&failure) => Rest::Hold(open.discard()),
-            _ => open.rollback().await,
+        let rest = if matches!(failure, Failure::Overran(_)) {
+            Rest::Hold(open.abandon().await)
+        } else if self.is_outage_of_the_database(&failure) {
+            Rest::Hold(open.discard())
+        } else {
+            open.rollback().await
         };
         self.failed(failure, rest, a_try).await
     }

@@ -183,6 +183,7 @@ pub(super) async fn what_is_meant_is_listed_and_nothing_else<H: Harness>(h: &H) 
         (Filter { since_ms: Some(letter.set_aside_ms), limit: Some(2), ..dead() }, 2),
         (Filter { since_ms: Some(letter.set_aside_ms + 3_600_000), ..dead() }, 0),
         (in_states(&[State::Wanted, State::Discarded]), 0),
+        (in_states(&[]), 0),
     ] {
         let found = H::D::letters(h.store(), &filter).await.expect("a list");
         assert_eq!(found.len(), count, "{filter:?}");

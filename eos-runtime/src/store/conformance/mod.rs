@@ -85,6 +85,7 @@ macro_rules! suite {
                 a_stream_remembers_how_many_partitions_there_were_first
                 streams_made_at_the_same_time_are_one
                 takes_at_the_same_time_each_get_their_epoch
+                positions_are_listed_in_order_with_what_is_known_of_them
             }
             strays {
                 an_ignored_sql_error_ends_as_the_database_has_it

@@ -1,13 +1,13 @@
 //! Taking a partition: what it waits for, what it reads, whom it ends.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
 use super::harness::*;
-use crate::store::Standing;
 use crate::store::dialect::Dialect;
+use crate::store::{PositionDialect, Standing};
 
 pub(super) async fn the_first_take_makes_the_row_at_the_start_it_was_given<H: Harness>(h: &H) {
     let hold = take_as::<H>(h.store(), &key(3), 40, Some("cluster-1"), DEADLINE).await.expect("taken");
@@ -196,5 +196,29 @@ pub(super) async fn takes_at_the_same_time_each_get_their_epoch<H: Harness>(h: &
     for hold in &holds {
         assert_eq!(hold.stream, last.stream);
         assert_eq!(standing(h, hold).await, Standing::Fenced);
+    }
+}
+
+pub(super) async fn positions_are_listed_in_order_with_what_is_known_of_them<H: Harness>(h: &H) {
+    take(h, 2).await;
+    let hold = take(h, 0).await;
+    handle::<H>(session(h, hold).await, at(41)).await.close().await;
+    let hold = take(h, 0).await;
+    H::D::count_attempts(h.store(), &hold, 3, options(DEADLINE)).await.expect("counted");
+
+    let all = H::D::positions(h.store(), None, None).await.expect("a list");
+    assert_eq!(all.iter().map(|reached| reached.key.clone()).collect::<Vec<_>>(), [key(0), key(2)]);
+    assert_eq!((all[0].next_offset, all[0].epoch, all[0].attempts), (42, 2, 3));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis();
+    let ago = i64::try_from(now).expect("not yet") - all[0].taken_ms;
+    assert!((-60_000..60_000).contains(&ago), "taken {ago} ms ago");
+    for (group, topic, count) in [
+        (Some("billing"), None, 2),
+        (Some("billing"), Some("event.order"), 2),
+        (Some("audit"), None, 0),
+        (None, Some("Event.Order"), 0),
+    ] {
+        let found = H::D::positions(h.store(), group, topic).await.expect("a list");
+        assert_eq!(found.len(), count, "{group:?} {topic:?}");
     }
 }

@@ -161,7 +161,7 @@ macro_rules! letter_dialect {
 
         fn push_condition(query: &mut sqlx::QueryBuilder<$database>, filter: &Filter) {
             let states: Vec<_> = filter.states.iter().map(|state| state.number().to_string()).collect();
-            query.push(format!(" where state in ({})", states.join(", ")));
+            query.push(format!(" where state in ({})", if states.is_empty() { "null".to_owned() } else { states.join(", ") }));
             if let Some(ids) = &filter.ids {
                 let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
                 query.push(format!(" and id in ({})", if ids.is_empty() { "null".to_owned() } else { ids.join(", ") }));

@@ -34,7 +34,7 @@ use super::{Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored,
 
 use attempt::Claimed;
 pub(crate) use pool::{connect, probe, qualifier};
-pub(crate) use schema::MIGRATIONS;
+pub(crate) use schema::{MIGRATIONS, VERSIONS};
 
 /// The position's row, by its number.
 #[derive(Debug, Clone, Copy)]

@@ -15,6 +15,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("dead_letter.sql") },
 ];
 
+/// The table of the versions.
+pub(crate) const VERSIONS: &str = "create table if not exists {schema}eos_schema \
+     (version int not null primary key, applied_at timestamp not null default current_timestamp) engine = InnoDB";
+
 /// Makes or checks the tables, on a connection of its own, with which the lock ends.
 pub(super) async fn migrate(store: &Store<MySql>, mode: Mode) -> Result<(), MigrateError> {
     let doing = match mode {
@@ -46,11 +50,7 @@ async fn bring_up_to_date(connection: &mut MySqlConnection, schema: &str, mode: 
     if let Some(name) = schema.strip_suffix('.') {
         make_database(connection, name).await?;
     }
-    let versions = format!(
-        "create table if not exists {schema}eos_schema \
-         (version int not null primary key, applied_at timestamp not null default current_timestamp) engine = InnoDB"
-    );
-    run(connection, versions).await?;
+    run(connection, VERSIONS.replace("{schema}", schema)).await?;
     let found = version(connection, schema).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
         run(connection, migration.for_schema(schema)).await?;

@@ -33,7 +33,7 @@ use super::{Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored,
 
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
-pub(crate) use schema::MIGRATIONS;
+pub(crate) use schema::{MIGRATIONS, VERSIONS};
 
 /// The transaction id that the claim ran in; 0 is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("dead_letter.sql") },
 ];
 
+/// The table of the versions.
+pub(crate) const VERSIONS: &str = "create table if not exists {schema}eos_schema \
+     (version integer primary key, applied_at timestamptz not null default now())";
+
 /// A fixed number for the advisory lock: "eos" in ASCII.
 const LOCK: i64 = 0x65_6f_73;
 
@@ -51,11 +55,7 @@ async fn bring_up_to_date(connection: &mut PgConnection, schema: &str, mode: Mod
     if let Some(name) = schema.strip_suffix('.') {
         make_schema(&mut tx, name).await?;
     }
-    let versions = format!(
-        "create table if not exists {schema}eos_schema \
-         (version integer primary key, applied_at timestamptz not null default now())"
-    );
-    run(&mut tx, versions).await?;
+    run(&mut tx, VERSIONS.replace("{schema}", schema)).await?;
     let found = version(&mut tx, schema).await?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
         run(&mut tx, migration.for_schema(schema)).await?;

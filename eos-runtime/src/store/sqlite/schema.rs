@@ -16,6 +16,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, sql: include_str!("dead_letter.sql") },
 ];
 
+/// The table of the versions.
+pub(crate) const VERSIONS: &str = "create table if not exists {schema}eos_schema \
+     (version integer primary key, applied_at integer not null default (cast(strftime('%s', 'now') as integer)))";
+
 /// How long others may be at it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,10 +67,7 @@ async fn bring_up_to_date(
     if mode == Mode::Check || found >= newest(MIGRATIONS) {
         return Ok(found);
     }
-    let versions = format!(
-        "begin immediate; create table if not exists {schema}eos_schema \
-         (version integer primary key, applied_at integer not null default (cast(strftime('%s', 'now') as integer)))"
-    );
+    let versions = format!("begin immediate; {}", VERSIONS.replace("{schema}", schema));
     let (_, turn) = lock::begin(store, connection, PATIENCE, Some(PATIENCE), &versions).await?;
     let found = version(connection, schema).await?;
     let mut sql = String::new();
