@@ -22,9 +22,9 @@ const POINTS: [(&str, &[u32]); 8] = [
 
 /// Those of a group, with those that it shares.
 const GROUP_POINTS: [(&str, &[u32]); 4] = [
+    ("after_group_count", &[1]),
     ("before_group_claim", &[1, 2]),
     ("after_group", &[1, 2]),
-    ("after_handler", &[60]),
     ("after_commit", &[60, 110]),
 ];
 

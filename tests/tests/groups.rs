@@ -37,7 +37,6 @@ async fn one_that_does_not_parse_in_a_batch_is_alone_to_blame() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_waits_for_more_as_long_as_it_may() {
     let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
-    // The first fifty go one by one.
     scene.produce_to(0, What::Insert, 50).await;
     let mut service = scene.launch().env("SINK_LISTENER", "patient_batches").start();
     scene.every_order_once().await;
@@ -109,10 +108,7 @@ async fn groups_keep_the_order_and_commit_many_at_once() {
     assert!(offsets.is_sorted(), "in order");
     let transactions =
         scene.database.number("select count(distinct xmin::text) from applied").await.expect("a number");
-    assert!(
-        (50..150).contains(&transactions),
-        "the first fifty alone, then fifty each: {transactions} transactions"
-    );
+    assert!((40..80).contains(&transactions), "fifty each: {transactions} transactions");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,8 +134,8 @@ async fn a_record_that_kills_the_process_in_a_group_is_set_aside_in_the_end() {
     scene.produce_to(0, What::Kill, 1).await;
     scene.produce_to(0, What::Insert, 80).await;
     let launch = || scene.launch().in_groups(Kind::Postgres).env("EOS__RETRY__MAX", "2");
-    // In a group, uncounted; then alone, twice.
-    for _ in 0..3 {
+    // In a group, of which nobody knew; in the first group of another process, which was noted; then alone, twice.
+    for _ in 0..4 {
         launch().start().dies().await;
     }
     let mut service = launch().start();

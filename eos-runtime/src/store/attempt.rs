@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dialect::{Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions};
-use super::{Claim, DeadLetter, GroupClaim, Hold, LastRecord, Origin, Stored, Tx};
+use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, LastRecord, Origin, Stored, Tx};
 use crate::record::Record;
 
 /// A connection between attempts: outside a transaction on the server.
@@ -235,7 +235,7 @@ impl<D: Dialect> Open<D> {
                 return Err(ChainFailed::Commit(failed, rest));
             }
         };
-        let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last, idle.hold.attempts);
+        let before = (idle.hold.locator.clone(), idle.hold.next_offset, idle.hold.last, idle.hold.begun);
         idle.hold.advance(after);
         let chained = D::commit_and_begin(&idle.store, &mut idle.tx, idle.options, &proof, &idle.hold, claim);
         match within(idle.options.limit(), chained).await {
@@ -249,7 +249,7 @@ impl<D: Dialect> Open<D> {
                 Err(ChainFailed::Next(error, rest))
             }
             Err(ChainError::End(error)) => {
-                (idle.hold.locator, idle.hold.next_offset, idle.hold.last, idle.hold.attempts) = before;
+                (idle.hold.locator, idle.hold.next_offset, idle.hold.last, idle.hold.begun) = before;
                 let (failed, rest) = idle.failed(error).await;
                 Err(ChainFailed::Commit(failed, rest))
             }
@@ -325,25 +325,22 @@ impl<D: Dialect> Rest<D> {
         }
     }
 
-    /// Writes down that so many attempts at the next record have begun, so that whoever takes the partition next knows,
-    /// whatever became of this process. Not a part of any attempt. `false` where the row is not this hold's any more.
-    pub(crate) async fn count_attempts(
+    /// Writes down what begins now, so that whoever takes the partition next knows, whatever became of this process. Not a
+    /// part of any attempt. `false` where the row is not this hold's any more.
+    pub(crate) async fn note_begun(
         &mut self,
         store: &Store<D>,
         options: StoreOptions,
-        attempts: u32,
+        begun: Begun,
     ) -> sqlx::Result<bool> {
         let hold = match self {
             Rest::Session(idle) => &mut idle.hold,
             Rest::Hold(hold) => hold,
         };
-        let Some(locator) =
-            within(options.limit(), D::count_attempts(store, hold, attempts, options)).await?
-        else {
+        let Some(locator) = within(options.limit(), D::note_begun(store, hold, begun, options)).await? else {
             return Ok(false);
         };
-        hold.locator = locator;
-        hold.attempts = attempts;
+        (hold.locator, hold.begun) = (locator, begun);
         Ok(true)
     }
 
@@ -370,7 +367,7 @@ impl<L> Hold<L> {
         let Some(record) = record else { return };
         self.next_offset = record.offset + 1;
         self.last = Some(record);
-        self.attempts = 0;
+        self.begun = Begun::NOTHING;
     }
 }
 

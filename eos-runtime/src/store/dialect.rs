@@ -9,7 +9,7 @@ use sqlx::pool::PoolConnection;
 use uuid::Uuid;
 
 use super::{
-    Claim, DeadLetter, Freshness, GroupClaim, Hold, Home, PartitionKey, Standing, Stored, Stream, Tx,
+    Begun, Claim, DeadLetter, Freshness, GroupClaim, Hold, Home, PartitionKey, Standing, Stored, Stream, Tx,
     TxDatabase,
 };
 use crate::listener::spec::Isolation;
@@ -232,12 +232,12 @@ pub(crate) trait Dialect: TxDatabase {
         options: StoreOptions,
     ) -> impl Future<Output = sqlx::Result<Hold<Self::Locator>>> + Send;
 
-    /// Writes down, outside of any attempt, that so many attempts at the next record have begun; where the row is now,
-    /// or `None` where it is not this hold's at this position.
-    fn count_attempts(
+    /// Writes down, outside of any attempt, what begins behind the position; where the row is now, or `None` where it is
+    /// not this hold's at this position.
+    fn note_begun(
         store: &Store<Self>,
         hold: &Hold<Self::Locator>,
-        attempts: u32,
+        begun: Begun,
         options: StoreOptions,
     ) -> impl Future<Output = sqlx::Result<Option<Self::Locator>>> + Send;
 

@@ -117,14 +117,39 @@ pub(crate) struct Hold<L> {
     /// What this assignment last read from the row or committed to it.
     pub(crate) next_offset: i64,
     pub(crate) last: Option<LastRecord>,
-    /// Attempts at the next record that have begun, as far as the row counts them; see [`Rest::count_attempts`].
-    pub(crate) attempts: u32,
+    /// What was begun behind the position, as far as the row knows; see [`Rest::note_begun`].
+    pub(crate) begun: Begun,
     /// The Kafka cluster whose log the position speaks of, where it is known.
     pub(crate) cluster: Option<Arc<str>>,
     /// The row was made by this take: nothing was consumed before.
     pub(crate) created: bool,
     /// Where the dialect finds the row again.
     pub(crate) locator: L,
+}
+
+/// What was begun behind a position and has not moved it. A claim that is committed leaves nothing behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// So many attempts at the next record.
+    Attempts(u32),
+    /// An attempt at many records.
+    Group,
+}
+
+impl Begun {
+    pub(crate) const NOTHING: Self = Begun::Attempts(0);
+
+    /// As the column `attempts` has it.
+    fn number(self) -> i32 {
+        match self {
+            Begun::Attempts(count) => i32::try_from(count).unwrap_or(i32::MAX),
+            Begun::Group => -1,
+        }
+    }
+
+    fn of_number(number: i32) -> Self {
+        u32::try_from(number).map_or(Begun::Group, Begun::Attempts)
+    }
 }
 
 /// What an attempt claims: one record, after everything before it.

@@ -71,7 +71,8 @@ impl From<Row> for Reached {
             key: PartitionKey { group: group.into(), topic: topic.into(), partition },
             next_offset,
             epoch,
-            attempts: attempts.unsigned_abs(),
+            // A group that began is no attempt at any one record.
+            attempts: u32::try_from(attempts).unwrap_or_default(),
             taken_ms,
         }
     }

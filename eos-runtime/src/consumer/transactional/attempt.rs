@@ -12,7 +12,7 @@ use crate::consumer::queue::Queue;
 use crate::fault;
 use crate::listener::spec::{DeadLetters, Dedupe};
 use crate::record::Record;
-use crate::store::{ChainFailed, Claimed, CommitFailed, Dialect, Open, Rest};
+use crate::store::{Begun, ChainFailed, Claimed, CommitFailed, Dialect, Open, Rest};
 
 /// How long a session keeps its connection with nothing to do.
 const IDLE_SESSION: Duration = Duration::from_secs(1);
@@ -89,7 +89,11 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Attempts that an earlier owner began at this record, and never ended, count.
     fn first_attempt(&self, rest: Rest<D>, record: Record) -> Step<D> {
-        let begun = rest.hold().attempts;
+        let begun = match rest.hold().begun {
+            Begun::Attempts(begun) => begun,
+            // Nobody knows which of them was tried.
+            Begun::Group => 0,
+        };
         let mut a_try = Try::new(self.work, record, begun + 1);
         if begun >= self.work.retry.max && self.work.dead_letters != DeadLetters::Off {
             a_try.attempt = begun;
@@ -121,7 +125,10 @@ impl<D: Dialect> Worker<'_, D> {
             };
         }
         if self.is_to_be_counted(&rest, &a_try) {
-            match rest.count_attempts(&self.bound.store, self.work.options(), a_try.attempt).await {
+            match rest
+                .note_begun(&self.bound.store, self.work.options(), Begun::Attempts(a_try.attempt))
+                .await
+            {
                 Ok(true) => fault::point("after_count"),
                 Ok(false) => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
                 Err(error) => return self.not_begun(error, rest, a_try).await,
@@ -138,12 +145,12 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
-    /// Whether the row must know of this attempt before it begins, because it may end the process: the first after a take,
-    /// since that may have been an earlier owner's last; and every further one, so that a restart does not forget them.
-    /// All others are spared the round trip: whoever takes the partition after them begins with a first one.
+    /// Whether the row must know of this attempt before it begins, because it may end the process: those that the worker
+    /// begins with, since one may have been an earlier owner's last; and every further one, so that a restart does not
+    /// forget them. All others are spared the round trip: whoever takes the partition after them begins with a first one.
     fn is_to_be_counted(&self, rest: &Rest<D>, a_try: &Try) -> bool {
         let may_be_its_end = self.counted > 0 || a_try.attempt > 1;
-        may_be_its_end && a_try.given_up.is_none() && rest.hold().attempts != a_try.attempt
+        may_be_its_end && a_try.given_up.is_none() && rest.hold().begun != Begun::Attempts(a_try.attempt)
     }
 
     pub(super) async fn claimed(&mut self, claimed: Claimed<D>, a_try: Try) -> Step<D> {

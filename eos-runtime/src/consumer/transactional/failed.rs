@@ -12,7 +12,7 @@ use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::fault;
 use crate::listener::spec::DeadLetters;
-use crate::store::{DeadLetter, Dialect, Fault, Open, Rest, fault_of};
+use crate::store::{Begun, DeadLetter, Dialect, Fault, Open, Rest, fault_of};
 
 /// How often two transactions that met are tried again at once before a wait is due, and counted.
 const AT_ONCE_AT_MOST: u32 = 10;
@@ -87,8 +87,12 @@ impl<D: Dialect> Worker<'_, D> {
         let mut rest = self.give_seat_back(rest).await;
         match failure.database_error().map(fault_of) {
             Some(Fault::ReadOnly) => self.bound.store.freshness.renew(),
-            None if rest.hold().attempts == a_try.attempt => {
-                let counting = rest.count_attempts(&self.bound.store, self.work.options(), a_try.attempt - 1);
+            None if rest.hold().begun == Begun::Attempts(a_try.attempt) => {
+                let counting = rest.note_begun(
+                    &self.bound.store,
+                    self.work.options(),
+                    Begun::Attempts(a_try.attempt - 1),
+                );
                 match counting.await {
                     Ok(true) => {}
                     Ok(false) => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),

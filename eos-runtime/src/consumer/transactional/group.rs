@@ -2,9 +2,10 @@
 //!
 //! A group is an optimist: it counts nothing and knows no second try. Whatever goes wrong with it, a handler's error, a
 //! lock, an outage, it is rolled back, and its records go by halves, and their halves, until one that is to blame is alone:
-//! then it is tried again, counted or set aside like any other. Groups grow again behind it. A partition that was just
-//! taken begins one by one, for as many records as a group may have: one of them may have ended the process of the owner
-//! before.
+//! then it is tried again, counted or set aside like any other. Groups grow again behind it.
+//!
+//! A record may also end the process. The first group after a take is noted in the position's row; who finds such a note,
+//! or a counted attempt, when it takes the partition, begins one by one, for as many records as a group may have.
 //!
 //! Within a group the first record of an id is handled, and any other of the same id is a duplicate.
 
@@ -18,7 +19,7 @@ use crate::extract::Delivery;
 use crate::fault;
 use crate::listener::spec::Handler;
 use crate::record::Record;
-use crate::store::{ClaimedGroup, CommitFailed, Dialect, GroupClaim, Open, Rest};
+use crate::store::{Begun, ClaimedGroup, CommitFailed, Dialect, GroupClaim, Open, Rest};
 
 /// Records of one transaction, in their order; two at least.
 pub(super) struct Group {
@@ -59,7 +60,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// The record with what is queued behind it, where a group may begin here.
     pub(super) async fn gather(&mut self, first: Record) -> Result<Group, Record> {
         let at_most = self.group_at_most as usize;
-        if at_most < 2 || self.counted > 0 || self.work.outage.is_on() {
+        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() {
             return Err(first);
         }
         let waits_until = Instant::now() + self.work.max_wait;
@@ -96,7 +97,7 @@ impl<D: Dialect> Worker<'_, D> {
         self.group_at_most = self.group_at_most.saturating_mul(2).min(self.work.group_commit.max(1));
     }
 
-    pub(super) async fn group(&mut self, rest: Rest<D>, group: Group) -> Step<D> {
+    pub(super) async fn group(&mut self, mut rest: Rest<D>, group: Group) -> Step<D> {
         self.watch.busy();
         let revoked = self.queue.lease.revoked.clone();
         if revoked.is_cancelled() {
@@ -109,6 +110,13 @@ impl<D: Dialect> Worker<'_, D> {
                 () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
                 seat = self.bound.seats.take() => Some(seat),
             };
+        }
+        if self.counted > 0 && rest.hold().begun != Begun::Group {
+            match rest.note_begun(&self.bound.store, self.work.options(), Begun::Group).await {
+                Ok(true) => fault::point("after_group_count"),
+                Ok(false) => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
+                Err(error) => return self.ungroup(&error, rest, group),
+            }
         }
         let session = match rest.reopen(&self.bound.store, self.work.options()).await {
             Ok(session) => session,

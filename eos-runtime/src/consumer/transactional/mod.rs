@@ -36,7 +36,7 @@ use crate::error::BoxError;
 use crate::listener::spec::{Dedupe, Handler};
 use crate::record::Record;
 use crate::source::Lease;
-use crate::store::{Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
+use crate::store::{Begun, Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
 use group::Group;
 
 /// A listener's database, with what its workers share.
@@ -83,7 +83,7 @@ pub(crate) async fn run<D: LetterDialect>(
             moved_on: false,
             outages: 0,
             group_at_most: work.group_commit.max(1),
-            counted: work.group_commit.max(1),
+            counted: counted_at_first(&work, owned.hold.begun),
             backlog: VecDeque::new(),
         };
         let turn = worker.until_halt(owned).await;
@@ -182,6 +182,12 @@ enum Step<D: Dialect> {
     Leave(Turn<D::Locator>),
 }
 
+/// An earlier owner that left nothing behind was well when it last committed; what it had begun since then is the next
+/// attempt. One that left an attempt behind may have died of any record that it had in hand.
+fn counted_at_first(work: &Work, begun: Begun) -> u32 {
+    if begun == Begun::NOTHING { 1 } else { work.group_commit.max(1) }
+}
+
 struct Worker<'a, D: Dialect> {
     work: &'a Work,
     bound: &'a Bound<D>,
@@ -199,8 +205,8 @@ struct Worker<'a, D: Dialect> {
     moved_on: bool,
     /// So many records a group may have now: fewer behind one that failed.
     group_at_most: u32,
-    /// So many records are handled alone, each attempt counted before it begins: one of them may have been an earlier
-    /// owner's last.
+    /// Attempts at so many records are counted before they begin: one of them may have been an earlier owner's last. As
+    /// long as it may be more than the next one, each is handled alone.
     counted: u32,
     /// Records that were taken out of the queue and are not done.
     backlog: VecDeque<Record>,

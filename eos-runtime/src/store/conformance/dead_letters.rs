@@ -3,7 +3,7 @@
 use super::harness::*;
 use crate::record::Record;
 use crate::store::{
-    Claimed, CommitFailed, DeadLetter, Filter, Idle, LetterDialect, Reason, Rest, State, Stored,
+    Begun, Claimed, CommitFailed, DeadLetter, Filter, Idle, LetterDialect, Reason, Rest, State, Stored,
 };
 
 /// Nothing of it is text.
@@ -74,15 +74,18 @@ pub(super) async fn a_record_that_is_not_set_aside_in_the_end_leaves_nothing<H: 
 
 pub(super) async fn attempts_are_remembered_by_the_next_owner_until_the_record_is_done<H: Harness>(h: &H) {
     let mut rest = Rest::Hold(take(h, 0).await);
-    assert_eq!(rest.hold().attempts, 0);
+    assert_eq!(rest.hold().begun, Begun::NOTHING);
     assert!(count(h, &mut rest, 3).await);
-    assert_eq!(rest.hold().attempts, 3);
+    assert_eq!(rest.hold().begun, Begun::Attempts(3));
     let next = take(h, 0).await;
-    assert_eq!(next.attempts, 3);
+    assert_eq!(next.begun, Begun::Attempts(3));
     let idle = handle::<H>(session(h, next).await, at(0)).await;
     let hold = idle.close().await;
-    assert_eq!(hold.attempts, 0, "the next record has had none");
-    assert_eq!(take(h, 0).await.attempts, 0);
+    assert_eq!(hold.begun, Begun::NOTHING, "the next record has had none");
+    let mut rest = Rest::Hold(take(h, 0).await);
+    assert_eq!(rest.hold().begun, Begun::NOTHING);
+    assert!(rest.note_begun(h.store(), options(DEADLINE), Begun::Group).await.expect("the row answers"));
+    assert_eq!(take(h, 0).await.begun, Begun::Group);
 }
 
 pub(super) async fn an_attempt_that_fails_leaves_what_was_counted<H: Harness>(h: &H) {
@@ -96,7 +99,7 @@ pub(super) async fn an_attempt_that_fails_leaves_what_was_counted<H: Harness>(h:
     let mut rest = open.rollback().await;
     assert!(count(h, &mut rest, 2).await);
     let hold = rest.into_hold().await;
-    assert_eq!((hold.attempts, effects(h).await), (2, 0));
+    assert_eq!((hold.begun, effects(h).await), (Begun::Attempts(2), 0));
     handle::<H>(session(h, hold).await, at(0)).await.close().await;
     assert_eq!(effects(h).await, 1);
 }
@@ -105,7 +108,7 @@ pub(super) async fn an_owner_that_was_replaced_counts_nothing<H: Harness>(h: &H)
     let mut zombie = Rest::Hold(take(h, 0).await);
     let newer = take(h, 0).await;
     assert!(!count(h, &mut zombie, 1).await);
-    assert_eq!(zombie.hold().attempts, 0);
+    assert_eq!(zombie.hold().begun, Begun::NOTHING);
     handle::<H>(session(h, newer).await, at(0)).await.close().await;
 }
 
@@ -121,7 +124,7 @@ pub(super) async fn an_owner_whose_position_went_back_counts_nothing<H: Harness>
 }
 
 async fn count<H: Harness>(h: &H, rest: &mut Rest<H::D>, attempts: u32) -> bool {
-    rest.count_attempts(h.store(), options(DEADLINE), attempts).await.expect("the row answers")
+    rest.note_begun(h.store(), options(DEADLINE), Begun::Attempts(attempts)).await.expect("the row answers")
 }
 
 fn in_states(states: &[State]) -> Filter {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::harness::*;
 use crate::store::dialect::Dialect;
-use crate::store::{PositionDialect, Standing};
+use crate::store::{Begun, PositionDialect, Standing};
 
 pub(super) async fn the_first_take_makes_the_row_at_the_start_it_was_given<H: Harness>(h: &H) {
     let hold = take_as::<H>(h.store(), &key(3), 40, Some("cluster-1"), DEADLINE).await.expect("taken");
@@ -204,7 +204,7 @@ pub(super) async fn positions_are_listed_in_order_with_what_is_known_of_them<H: 
     let hold = take(h, 0).await;
     handle::<H>(session(h, hold).await, at(41)).await.close().await;
     let hold = take(h, 0).await;
-    H::D::count_attempts(h.store(), &hold, 3, options(DEADLINE)).await.expect("counted");
+    H::D::note_begun(h.store(), &hold, Begun::Attempts(3), options(DEADLINE)).await.expect("counted");
 
     let all = H::D::positions(h.store(), None, None).await.expect("a list");
     assert_eq!(all.iter().map(|reached| reached.key.clone()).collect::<Vec<_>>(), [key(0), key(2)]);

@@ -30,7 +30,7 @@ use super::dialect::{
     Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions, SweepCursor, Swept,
 };
 use super::migrate::{MigrateError, Mode};
-use super::{Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
+use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use attempt::Claimed;
 pub(crate) use pool::{connect, probe, qualifier};
@@ -134,13 +134,13 @@ impl Dialect for MySql {
         take::take(store, key, stream, start, cluster, options).await
     }
 
-    async fn count_attempts(
+    async fn note_begun(
         store: &Store<Self>,
         hold: &Hold<RowId>,
-        attempts: u32,
+        begun: Begun,
         _options: StoreOptions,
     ) -> sqlx::Result<Option<RowId>> {
-        take::count_attempts(store, hold, attempts).await
+        take::note_begun(store, hold, begun).await
     }
 
     async fn set_aside(

@@ -15,7 +15,7 @@ use super::attempt::{Limits, close, session, whole_seconds};
 use super::{RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Store, StoreOptions};
-use crate::store::{Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
+use crate::store::{Begun, Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
 
 /// Seconds until a waiting taker looks whom it waits for.
 const STEP: u64 = 1;
@@ -134,7 +134,7 @@ fn hold(key: &PartitionKey, stream: i32, token: Uuid, row: &MySqlRow) -> sqlx::R
         cluster: row.try_get::<Option<String>, _>(6)?.map(Into::into),
         created: epoch == 1,
         locator: RowId(row.try_get(0)?),
-        attempts: row.try_get::<i32, _>(7)?.unsigned_abs(),
+        begun: Begun::of_number(row.try_get(7)?),
     })
 }
 
@@ -204,17 +204,17 @@ fn change(row: &MySqlRow) -> sqlx::Result<(i64, Option<i64>)> {
 }
 
 /// sqlx counts the rows that were found, also where nothing had to be changed.
-pub(super) async fn count_attempts(
+pub(super) async fn note_begun(
     store: &Store<MySql>,
     hold: &Hold<RowId>,
-    attempts: u32,
+    begun: Begun,
 ) -> sqlx::Result<Option<RowId>> {
     let sql = format!(
         "update {}eos_position set attempts = ? where id = ? and owner = ? and next_offset = ?",
         store.schema
     );
     let found = sqlx::query(AssertSqlSafe(sql))
-        .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
+        .bind(begun.number())
         .bind(hold.locator.0)
         .bind(hold.token)
         .bind(hold.next_offset)

@@ -13,7 +13,7 @@ use super::Ctid;
 use super::pool::{self, APPLICATION_NAME};
 use crate::store::dialect::{Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
+use crate::store::{Begun, Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
 
 /// How often a taker whose patience is over looks whom it waits for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ pub(super) async fn take(
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
         locator: Ctid::parse(row.try_get(6)?)?,
         created: row.try_get(7)?,
-        attempts: row.try_get::<i32, _>(8)?.unsigned_abs(),
+        begun: Begun::of_number(row.try_get(8)?),
     })
 }
 
@@ -142,10 +142,10 @@ async fn end_holders(store: &Store<Postgres>, waiting: i32, key: &PartitionKey) 
 }
 
 /// By its key: the row may have been moved since the last claim, and this is not the hot path.
-pub(super) async fn count_attempts(
+pub(super) async fn note_begun(
     store: &Store<Postgres>,
     hold: &Hold<Ctid>,
-    attempts: u32,
+    begun: Begun,
 ) -> sqlx::Result<Option<Ctid>> {
     let sql = format!(
         "update {}eos_position set attempts = $1 where group_id = $2 and topic = $3 and partition = $4 and slot = 0 \
@@ -153,7 +153,7 @@ pub(super) async fn count_attempts(
         store.schema
     );
     let row: Option<String> = sqlx::query_scalar(AssertSqlSafe(sql))
-        .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
+        .bind(begun.number())
         .bind(&*hold.key.group)
         .bind(&*hold.key.topic)
         .bind(hold.key.partition)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{RowId, attempt, lock};
 use crate::store::dialect::{Store, StoreOptions};
-use crate::store::{Hold, LastRecord, PartitionKey, Standing, Stream};
+use crate::store::{Begun, Hold, LastRecord, PartitionKey, Standing, Stream};
 
 pub(super) async fn take(
     store: &Store<Sqlite>,
@@ -54,7 +54,7 @@ pub(super) async fn take(
         last: LastRecord::of_columns(row.try_get(2)?, row.try_get(3)?, row.try_get(4)?),
         cluster: row.try_get::<Option<String>, _>(5)?.map(Into::into),
         locator: RowId(row.try_get(6)?),
-        attempts: row.try_get::<i32, _>(7)?.unsigned_abs(),
+        begun: Begun::of_number(row.try_get(7)?),
         created: epoch == 1,
     })
 }
@@ -84,10 +84,10 @@ pub(super) async fn stream(
     }
 }
 
-pub(super) async fn count_attempts(
+pub(super) async fn note_begun(
     store: &Store<Sqlite>,
     hold: &Hold<RowId>,
-    attempts: u32,
+    begun: Begun,
     options: StoreOptions,
 ) -> sqlx::Result<Option<RowId>> {
     let sql = format!(
@@ -95,7 +95,7 @@ pub(super) async fn count_attempts(
         store.schema
     );
     let query = sqlx::query(AssertSqlSafe(sql))
-        .bind(i32::try_from(attempts).unwrap_or(i32::MAX))
+        .bind(begun.number())
         .bind(hold.locator.0)
         .bind(hold.token)
         .bind(hold.next_offset);
