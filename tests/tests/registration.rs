@@ -58,7 +58,10 @@ fn a_listener_says_all_that_was_written() {
         max_backoff: Some(Duration::from_secs(60)),
         jitter: Some(0.0),
     };
-    assert_eq!((listener.retry, listener.dead_letters), (retry, DeadLetters::Off));
+    assert_eq!((listener.retry, listener.dead_letters), (retry, DeadLetters::Topic(Some("every.dead"))));
+    let said = |name: &str| the_one(&format!("registration::every_argument::{name}")).dead_letters;
+    assert_eq!(said("on_plain"), DeadLetters::Topic(None));
+    assert_eq!((said("stubborn"), said("kept")), (DeadLetters::Off, DeadLetters::Table));
     assert!(listener.file.ends_with("every_argument.rs"), "{}", listener.file);
     assert_eq!(listener.line, 5);
 }
@@ -80,6 +83,7 @@ fn a_batch_listener_has_the_topic_of_the_event_inside_and_its_own_bounds() {
 fn what_was_not_written_has_its_default() {
     let listener = the_one("registration::nested::orders::on_order");
     assert_eq!((listener.group, listener.concurrency, listener.mode), (None, 1, Mode::Plain));
+    assert_eq!(listener.dead_letters, DeadLetters::Topic(None), "without a database there is no table");
     assert_eq!(listener.deadline, Duration::from_secs(30));
     let transactional = Transactional {
         isolation: Isolation::ReadCommitted,

@@ -29,10 +29,7 @@ fn record(listener: &Listener) -> TokenStream {
     let concurrency = listener.concurrency;
     let mode = mode(&listener.mode);
     let retry = retry(listener.retry);
-    let dead_letters = match listener.dead_letters {
-        DeadLetters::Table => format_ident!("Table"),
-        DeadLetters::Off => format_ident!("Off"),
-    };
+    let dead_letters = dead_letters(listener);
     let taken = Taken::by(listener);
     let needs = listener.parameters.iter().map(|parameter| needs(parameter, taken));
     let body = body(listener);
@@ -47,7 +44,7 @@ fn record(listener: &Listener) -> TokenStream {
             concurrency: #concurrency,
             mode: #mode,
             retry: #retry,
-            dead_letters: #eos::DeadLetters::#dead_letters,
+            dead_letters: #dead_letters,
             needs: |__needs| { #(#needs)* },
             body: || #body,
         }
@@ -125,6 +122,23 @@ fn retry(retry: Retry) -> TokenStream {
             max_backoff: #max_backoff,
             jitter: #jitter,
         }
+    }
+}
+
+fn dead_letters(listener: &Listener) -> TokenStream {
+    let eos = eos();
+    match (&listener.dead_letters, &listener.mode) {
+        (DeadLetters::Table, _) | (DeadLetters::Usual, Mode::Transactional { .. }) => {
+            quote_spanned!(ours()=> #eos::DeadLetters::Table)
+        }
+        (DeadLetters::Topic(name), _) => {
+            let name = option(name.as_ref());
+            quote_spanned!(ours()=> #eos::DeadLetters::Topic(#name))
+        }
+        (DeadLetters::Usual, Mode::Plain) => {
+            quote_spanned!(ours()=> #eos::DeadLetters::Topic(::core::option::Option::None))
+        }
+        (DeadLetters::Off, _) => quote_spanned!(ours()=> #eos::DeadLetters::Off),
     }
 }
 

@@ -93,10 +93,14 @@ pub(crate) struct Retry {
 }
 
 /// `dead_letter = …`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum DeadLetters {
+    /// Nothing was said: the table where there is a database, a topic where there is none.
     #[default]
+    Usual,
     Table,
+    /// That of the records with `-dlt` behind it, or this one.
+    Topic(Option<LitStr>),
     Off,
 }
 
@@ -126,16 +130,12 @@ impl Listener {
                 "which topic? write `#[kafka_listener(topic = \"…\")]`, or take an event, which has its own",
             );
         }
-        if words.transactional.is_none() && shape.transaction.is_none() {
-            for word in &words.of_failures {
-                mistakes.at(
-                    word,
-                    format!(
-                        "`{word}` is not available yet for a listener without a transaction; it comes with a later version \
-                         of eos. Such a listener tries for ever, and stops its partition at a record that can never succeed"
-                    ),
-                );
-            }
+        if let (None, None, Some(word)) = (&words.transactional, &shape.transaction, &words.table) {
+            mistakes.at(
+                word,
+                "a listener without a transaction has no database to keep dead letters in; write `dead_letter = topic` (which \
+                 it does without a word), or `\"off\"`",
+            );
         }
         let batch = batch(&words, &shape, mistakes);
         let mode = mode(words.transactional, shape.transaction, batch, mistakes);

@@ -12,9 +12,9 @@ use super::target::Target;
 use crate::consumer::Classify;
 use crate::error::Error;
 use crate::extract::{Needs, States};
-use crate::listener::resolved::{Listener, Promise};
+use crate::listener::resolved::{DeadLetterTopic, DeadLetters, Listener, Promise};
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{Body, DeadLetters, ListenerSpec, Mode, Transactional};
+use crate::listener::spec::{Body, DeadLetters as Spoken, ListenerSpec, Mode, Transactional};
 use crate::settings::{
     DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns, RetryOverride,
     Settings, Values, either, keep, tables_read,
@@ -134,6 +134,7 @@ impl<'a> Making<'a> {
         let group = self.group(spec, over);
         let promise = self.promise(spec);
         let retry = self.retry(spec, over);
+        let dead_letters = self.dead_letters(spec, over, topics.as_deref().unwrap_or_default());
         self.needs(spec);
         Some(Listener {
             id: spec.id,
@@ -143,7 +144,7 @@ impl<'a> Making<'a> {
             concurrency,
             promise: promise?,
             retry: retry?,
-            dead_letters: dead_letters(spec, over),
+            dead_letters: dead_letters?,
         })
     }
 
@@ -227,6 +228,59 @@ impl<'a> Making<'a> {
         Some(retry)
     }
 
+    /// Where the listener's dead letters go; without a database there is no table.
+    fn dead_letters(
+        &self,
+        spec: &ListenerSpec,
+        over: Option<&ListenerOverride>,
+        topics: &[Arc<str>],
+    ) -> Option<DeadLetters> {
+        let named = match spec.dead_letters {
+            Spoken::Topic(Some(name)) => Some(self.topic(spec, name)?),
+            Spoken::Topic(None) | Spoken::Table | Spoken::Off => None,
+        };
+        let topic = || named.clone().map_or(DeadLetterTopic::OfEach, DeadLetterTopic::Named);
+        let wanted = over.and_then(|over| over.dead_letter).unwrap_or(match spec.dead_letters {
+            Spoken::Table => DeadLetter::Table,
+            Spoken::Topic(_) => DeadLetter::Topic,
+            Spoken::Off => DeadLetter::Off,
+        });
+        let dead_letters = match (wanted, spec.mode) {
+            (DeadLetter::Off, _) => DeadLetters::Off,
+            (DeadLetter::Table, Mode::Transactional(_)) => DeadLetters::Table,
+            (DeadLetter::Topic, Mode::Transactional(_)) => DeadLetters::TableAndTopic(topic()),
+            (DeadLetter::Topic, Mode::Plain) => DeadLetters::Topic(topic()),
+            (DeadLetter::Table, Mode::Plain) => {
+                self.found.add(format!(
+                    "listener `{}`: `dead_letter = \"table\"`, but it has no database to keep them in; choose `topic` or \
+                     `off`",
+                    spec.id
+                ));
+                return None;
+            }
+        };
+        let target = dead_letters.topic();
+        for topic in topics {
+            let Some(to) = target.map(|target| target.of(topic)) else { continue };
+            if topics.iter().any(|own| **own == *to) {
+                self.found.add(format!(
+                    "listener `{}` would read its own dead letters from `{to}`; name another by `dead_letter = topic(\"…\")`",
+                    spec.id
+                ));
+                return None;
+            }
+            if let Some(objection) = checks::topic_objection(&to) {
+                self.found.add(format!(
+                    "listener `{}`: `{to}`, the topic of its dead letters, cannot be a topic's name: {objection}; name \
+                     another by `dead_letter = topic(\"…\")`",
+                    spec.id
+                ));
+                return None;
+            }
+        }
+        Some(dead_letters)
+    }
+
     fn promise(&mut self, spec: &ListenerSpec) -> Option<Promise> {
         let body = (spec.body)();
         let transactional = match (spec.mode, body) {
@@ -271,15 +325,6 @@ impl<'a> Making<'a> {
             // A mistake is noted there; the extractor finds the database by name.
             self.databases.find(spec.id, Some(name));
         }
-    }
-}
-
-/// Where the listener's dead letters go; without a database there is no table.
-fn dead_letters(spec: &ListenerSpec, over: Option<&ListenerOverride>) -> DeadLetters {
-    match (spec.mode, over.and_then(|over| over.dead_letter)) {
-        (Mode::Plain, _) | (Mode::Transactional(_), Some(DeadLetter::Off)) => DeadLetters::Off,
-        (Mode::Transactional(_), Some(DeadLetter::Table)) => DeadLetters::Table,
-        (Mode::Transactional(_), None) => spec.dead_letters,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, select_all, try_join_all};
+use futures_util::future::{BoxFuture, join_all, select_all, try_join_all};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,6 +13,7 @@ use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
 use crate::consumer::{Bound, Breaker, Outage, Work, run_plain, run_transactional};
+use crate::dead_letters::{Sender, publish};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
 use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
@@ -20,7 +21,7 @@ use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, Dedupe, Handler, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::settings::Bootstrap;
-use crate::source::Lease;
+use crate::source::{Lease, LetterBox};
 use crate::store::{LetterDialect, StoreOptions, Tx};
 
 /// Runs the plan until `stop` is cancelled, and then to its ordered end.
@@ -40,7 +41,8 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
         return Ok(());
     };
     let opened = opened?;
-    let works = works(&plan, opened.cluster_id.as_ref());
+    let letters = send_letters(&plan, &broker.client, &opened.databases, &care)?;
+    let works = works(&plan, opened.cluster_id.as_ref(), letters.as_ref());
     let mut relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, failed) = match started {
@@ -64,6 +66,41 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     cluster.close().await;
     works.iter().for_each(|work| say_counts(work));
     failed.map_err(|failure| kafka_error(&plan, failure))
+}
+
+/// What writes dead letters to topics, where a listener wants that: one sender, and for each of the databases what looks for
+/// those in its table.
+fn send_letters(
+    plan: &Plan,
+    client: &ClientOptions,
+    databases: &[Opened],
+    care: &Caretaking<'_>,
+) -> Result<Option<LetterBox>, Error> {
+    if plan.listeners.iter().all(|listener| listener.dead_letters.topic().is_none()) {
+        return Ok(None);
+    }
+    let (letters, requests) = LetterBox::new();
+    let sender = Sender::new(client).map_err(|failure| kafka_error(plan, failure))?;
+    let mut publishing: Vec<BoxFuture<'static, ()>> = vec![Box::pin(sender.run(requests))];
+    for database in databases {
+        let letters = letters.clone();
+        publishing.push(match database {
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(bound) => Box::pin(publish(Arc::clone(&bound.store), letters)),
+            #[cfg(feature = "mysql")]
+            Opened::MySql(bound) => Box::pin(publish(Arc::clone(&bound.store), letters)),
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(bound) => Box::pin(publish(Arc::clone(&bound.store), letters)),
+        });
+    }
+    let stop = care.stop.clone();
+    care.tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = join_all(publishing) => {}
+        }
+    });
+    Ok(Some(letters))
 }
 
 /// Where the brokers are, and the one in this process where that was asked for.
@@ -91,8 +128,13 @@ fn broker(plan: &Plan) -> Result<Broker, Error> {
 fn embedded_broker(plan: &Plan) -> Result<EmbeddedBroker, EmbeddedBrokerError> {
     const PARTITIONS: u32 = 4;
     let broker = EmbeddedBroker::start()?;
-    let topics: BTreeSet<&Arc<str>> = plan.listeners.iter().flat_map(|listener| &listener.topics).collect();
-    topics.into_iter().try_for_each(|topic| broker.create_topic(topic, PARTITIONS))?;
+    let of_listener = |listener: &Listener| {
+        let dead = |topic: &Arc<str>| listener.dead_letters.topic().map(|dead| dead.of(topic));
+        let own = listener.topics.iter().map(ToString::to_string);
+        own.chain(listener.topics.iter().filter_map(dead)).collect::<Vec<_>>()
+    };
+    let topics: BTreeSet<String> = plan.listeners.iter().flat_map(of_listener).collect();
+    topics.iter().try_for_each(|topic| broker.create_topic(topic, PARTITIONS))?;
     Ok(broker)
 }
 
@@ -111,7 +153,7 @@ async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<
 }
 
 /// What the workers of each listener share, in the plan's order.
-pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
+pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&LetterBox>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
     let work = |listener: &Listener| {
@@ -127,7 +169,8 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>) -> Vec<Arc<Work>> {
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),
             retry: listener.retry,
-            dead_letters: listener.dead_letters,
+            dead_letters: listener.dead_letters.clone(),
+            letters: letters.cloned(),
             breaker: Breaker::new(settings.dead_letters.breaker, settings.dead_letters.breaker_pace),
             outage: Outage::default(),
             stopped_log_every: settings.retry.stopped_log_every,

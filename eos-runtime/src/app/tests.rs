@@ -24,7 +24,7 @@ fn plain(id: &'static str, topics: &'static [&'static str]) -> ListenerSpec {
         concurrency: 1,
         mode: Mode::Plain,
         retry: Retry::default(),
-        dead_letters: DeadLetters::default(),
+        dead_letters: DeadLetters::Topic(None),
         needs: |_| {},
         body: || Body::Plain(|_| Box::pin(async { Ok(()) })),
     }
@@ -171,6 +171,33 @@ fn patterns_and_settings_decide_which_listeners_run() {
     assert!(nothing.starts_with("there is nothing to do"), "{nothing}");
 }
 
+#[test]
+fn dead_letters_go_to_a_topic_of_their_own() {
+    let to = |dead_letters, more: &[(&str, &str)]| {
+        let spec = ListenerSpec { dead_letters, ..plain("a", &["x", "y"]) };
+        plan(app(), vec![spec], more).map(|plan| {
+            let topic = plan.listeners[0].dead_letters.topic().cloned();
+            topic.map(|topic| (topic.of("x"), topic.of("y")))
+        })
+    };
+    let both = |x: &str, y: &str| Some((x.to_owned(), y.to_owned()));
+    assert_eq!(to(DeadLetters::Topic(None), &[]).expect("a plan"), both("x-dlt", "y-dlt"));
+    let named = DeadLetters::Topic(Some("${app.dead:all-dead}"));
+    assert_eq!(to(named, &[("EOS__APP__DEAD", "grave")]).expect("a plan"), both("grave", "grave"));
+    assert_eq!(to(DeadLetters::Off, &[]).expect("a plan"), None);
+    let off = ("EOS__LISTENERS__A__DEAD_LETTER", "off");
+    assert_eq!(to(DeadLetters::Topic(None), &[off]).expect("a plan"), None);
+    for (dead_letters, more, why) in [
+        (DeadLetters::Topic(Some("y")), None, "would read its own dead letters from `y`"),
+        (DeadLetters::Topic(Some("no/topic")), None, "`no/topic` cannot be a topic's name"),
+        (DeadLetters::Topic(None), Some(("EOS__LISTENERS__A__DEAD_LETTER", "table")), "has no database"),
+    ] {
+        let more: Vec<_> = more.into_iter().collect();
+        let mistakes = to(dead_letters, &more).expect_err("a mistake").to_string();
+        assert!(mistakes.contains(why), "{mistakes}");
+    }
+}
+
 #[cfg(feature = "postgres")]
 mod with_postgres {
     use super::*;
@@ -193,6 +220,7 @@ mod with_postgres {
         };
         ListenerSpec {
             mode: Mode::Transactional(mode),
+            dead_letters: DeadLetters::Table,
             body: || Body::Postgres(Handler::One(|_, _| Box::pin(async { Ok(()) }))),
             ..plain(id, topics)
         }

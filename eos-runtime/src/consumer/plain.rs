@@ -1,7 +1,9 @@
-//! A plain listener's partition: at least once. The offset is stored after the body returned Ok.
+//! A plain listener's partition: at least once. The offset is stored after the body returned Ok, or after the record is in
+//! the topic of dead letters.
 
 use std::sync::Arc;
 
+use super::breaker::Admits;
 use super::failure::{Chain, Next};
 use super::invoke::invoke;
 use super::owner::{Halt, Trouble};
@@ -12,7 +14,7 @@ use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;
 use crate::record::Record;
 use crate::settings::Start;
-use crate::source::{Lease, SourceError};
+use crate::source::{Lease, LetterBox, LetterToTopic, SourceError};
 
 /// Works on a lease until it is revoked.
 pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
@@ -121,42 +123,101 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
             return Some((halt, Some(record.offset())));
         }
         queue.lease.committed(record.offset() + 1);
-        work.counts.applied.one();
     }
 }
 
-/// Handles one record, trying until it is done.
+/// Handles one record, trying until it is done or set aside.
 async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Record) -> Result<(), Halt> {
     let mut attempt = 1;
     loop {
         let delivery = work.delivery(record, attempt);
         let Err(failure) = invoke(handler(&delivery), work.deadline).await else {
             work.outage.over(&work.id);
+            work.breaker.succeeded();
+            work.counts.applied.one();
             return Ok(());
         };
-        match failure.next(&work.classify) {
-            Next::Outage => {
-                work.outage.found(&work.id, &queue.lease, &work.retry, &failure);
-                if queue.lease.revoked_within(work.retry.wait(1)).await || !turn(work, queue).await {
-                    return Err(Halt::Revoked);
-                }
-                continue;
+        let next = failure.next(&work.classify);
+        if next == Next::Outage {
+            work.outage.found(&work.id, &queue.lease, &work.retry, &failure);
+            if queue.lease.revoked_within(work.retry.wait(1)).await || !turn(work, queue).await {
+                return Err(Halt::Revoked);
             }
-            Next::SetAside | Next::Stop => return Err(Halt::Stop(BoxError::from(failure))),
-            Next::AtOnce | Next::Later => {}
+            continue;
         }
         work.outage.over(&work.id);
         work.counts.failed.one();
-        let wait = work.retry.wait(attempt);
-        tracing::warn!(
-            listener = %work.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
-            attempt, error = %Chain(&failure), "the handler failed; the partition waits and tries again in {wait:.1?}"
-        );
+        let is_last = next == Next::SetAside || attempt >= work.retry.max;
+        let wait = match (&work.letters, work.dead_letters.topic()) {
+            (Some(letters), Some(topic)) if is_last => match work.breaker.admits() {
+                Admits::Now => {
+                    let letter = LetterToTopic {
+                        to: topic.of(record.topic()),
+                        record: record.clone(),
+                        group: Arc::clone(&work.group),
+                        reason: failure.reason(next).word().to_owned(),
+                        error: Chain(&failure).to_string(),
+                        id: None,
+                    };
+                    return set_aside(work, queue, letters, letter, attempt).await;
+                }
+                Admits::After(wait, is_news) => {
+                    if is_news {
+                        work.say_that_the_program_is_bad(record, &failure, wait);
+                    }
+                    wait.min(work.retry.max_backoff)
+                }
+            },
+            _ if matches!(next, Next::SetAside | Next::Stop) => {
+                return Err(Halt::Stop(BoxError::from(failure)));
+            }
+            _ => {
+                let wait = work.retry.wait(attempt);
+                tracing::warn!(
+                    listener = %work.id, topic = record.topic(), partition = record.partition(),
+                    offset = record.offset(), attempt, of = work.attempts_at_most(), error = %Chain(&failure),
+                    "the handler failed; the partition waits and tries again in {wait:.1?}"
+                );
+                attempt += 1;
+                wait
+            }
+        };
         if queue.lease.revoked_within(wait).await {
             return Err(Halt::Revoked);
         }
-        attempt += 1;
     }
+}
+
+/// Writes a record to the topic of dead letters; its partition waits until it is there. A process that dies before it has
+/// told Kafka of it writes it once more.
+async fn set_aside(
+    work: &Work,
+    queue: &Queue,
+    letters: &LetterBox,
+    letter: LetterToTopic,
+    attempts: u32,
+) -> Result<(), Halt> {
+    let mut trouble = Trouble::default();
+    loop {
+        let sent = tokio::select! {
+            biased;
+            () = queue.lease.revoked.cancelled() => return Err(Halt::Revoked),
+            sent = letters.send(letter.clone()) => sent,
+        };
+        let Err(why) = sent else { break };
+        let what = "a dead letter cannot be written to its topic, and its partition waits";
+        trouble.say(work, &queue.lease, what, &*BoxError::from(why));
+        if queue.lease.revoked_within(work.retry.wait(trouble.failures)).await {
+            return Err(Halt::Revoked);
+        }
+    }
+    work.counts.set_aside.one();
+    tracing::error!(
+        listener = %work.id, topic = letter.record.topic(), partition = letter.record.partition(),
+        offset = letter.record.offset(), attempts, reason = letter.reason, error = letter.error,
+        "the record is set aside in the topic `{}`, and its partition goes on", letter.to
+    );
+    Ok(())
 }
 
 /// Waits while what the listener needs is down; `false` where the partition is not ours any more.

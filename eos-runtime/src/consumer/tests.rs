@@ -12,8 +12,9 @@ use super::{Bound, Breaker, Classify, Outage, Seats, Vigil, Work, run_transactio
 use crate::PgTx;
 use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
+use crate::listener::resolved::DeadLetters;
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{DeadLetters, Dedupe, Handler, HandlerFuture, Isolation};
+use crate::listener::spec::{Dedupe, Handler, HandlerFuture, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
@@ -103,7 +104,8 @@ impl World {
                 max_backoff: Duration::from_millis(100),
                 jitter: 0.0,
             },
-            dead_letters: DeadLetters::default(),
+            dead_letters: DeadLetters::Table,
+            letters: None,
             breaker: Breaker::new(20, Duration::from_secs(60)),
             outage: Outage::default(),
             stopped_log_every: Duration::from_secs(60),

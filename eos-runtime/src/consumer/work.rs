@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::Breaker;
-use super::failure::Classify;
+use super::failure::{Chain, Classify, Failure};
 use super::outage::Outage;
 use crate::extract::{Delivery, States};
+use crate::listener::resolved::DeadLetters;
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{DeadLetters, Dedupe, Isolation};
+use crate::listener::spec::{Dedupe, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
+use crate::source::LetterBox;
 use crate::store::StoreOptions;
 
 /// A listener as its workers see it; read-only but for the counts, and what they know of outages and failures in a row.
@@ -33,6 +35,8 @@ pub(crate) struct Work {
     pub(crate) retry: RetryPolicy,
     /// Where records go that no attempt can handle.
     pub(crate) dead_letters: DeadLetters,
+    /// Where they are handed over for a topic, where this process writes to one.
+    pub(crate) letters: Option<LetterBox>,
     pub(crate) breaker: Breaker,
     pub(crate) outage: Outage,
     /// How often a stopped partition says so again.
@@ -51,7 +55,18 @@ impl Work {
 
     /// How many attempts a record has, for the log; none where it is tried for ever.
     pub(super) fn attempts_at_most(&self) -> Option<u32> {
-        (self.dead_letters != DeadLetters::Off).then_some(self.retry.max)
+        self.dead_letters.are_kept().then_some(self.retry.max)
+    }
+
+    /// So many were set aside one after another that they wait now.
+    pub(super) fn say_that_the_program_is_bad(&self, record: &Record, failure: &Failure, wait: Duration) {
+        tracing::error!(
+            listener = %self.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
+            error = %Chain(failure),
+            "{} records in a row were set aside, and none was handled between them: is it the program? From here on one \
+             goes each {wait:.1?}, and the others wait and are tried again (`[dead_letters] breaker` and `breaker_pace`)",
+            self.breaker.limit()
+        );
     }
 
     pub(crate) fn delivery<'a>(&'a self, record: &'a Record, attempt: u32) -> Delivery<'a> {

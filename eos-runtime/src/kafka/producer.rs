@@ -362,6 +362,11 @@ impl NotSent {
         )
     }
 
+    /// Whether a smaller record could pass.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self.code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize)
+    }
+
     /// What follows, if it was sent alone.
     pub(crate) fn fate(&self) -> Fate {
         const REFUSED: [Code; 14] = [

@@ -25,7 +25,7 @@ const USUAL: usize = 1_048_588;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
     /// It is there, and takes batches of so many bytes.
-    Known { max_bytes: usize },
+    Known { max_bytes: usize, partitions: i32 },
     /// It is not.
     Missing,
     /// Nobody tells us.
@@ -75,7 +75,7 @@ impl Topics {
     pub(crate) fn smallest_limit(&self) -> usize {
         let known = self.known();
         let limits = known.values().filter_map(|(topic, _)| match topic {
-            Topic::Known { max_bytes } => Some(*max_bytes),
+            Topic::Known { max_bytes, partitions: _ } => Some(*max_bytes),
             Topic::Missing | Topic::Forbidden | Topic::Impossible => None,
         });
         limits.min().unwrap_or(USUAL)
@@ -144,9 +144,10 @@ impl Topics {
             Some(Code::InvalidTopic) => return Ok(Topic::Impossible),
             Some(code) => return Err(code.to_string()),
         }
+        let partitions = i32::try_from(found.partitions().len()).unwrap_or(i32::MAX);
         // Whoever may write to a topic may not always look at its settings: then the usual limit is assumed.
         let config = self.config(topic).await.unwrap_or_default();
-        Ok(Topic::Known { max_bytes: limit(&config) })
+        Ok(Topic::Known { max_bytes: limit(&config), partitions })
     }
 
     async fn partitions(&self, topic: &str) -> Result<i32, String> {

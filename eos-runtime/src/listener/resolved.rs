@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
-use super::spec::{Body, DeadLetters, Dedupe, Isolation, PlainHandler};
+use super::spec::{Body, Dedupe, Isolation, PlainHandler};
 
 /// One listener that runs in this process.
 #[derive(Debug, Clone)]
@@ -21,6 +21,53 @@ pub(crate) struct Listener {
     pub(crate) promise: Promise,
     pub(crate) retry: RetryPolicy,
     pub(crate) dead_letters: DeadLetters,
+}
+
+/// Where its records go that no attempt can handle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeadLetters {
+    /// Nowhere.
+    Off,
+    /// Into the table of its database.
+    Table,
+    /// Into the table, and from there to a topic.
+    TableAndTopic(DeadLetterTopic),
+    /// To a topic.
+    Topic(DeadLetterTopic),
+}
+
+/// The topic of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum DeadLetterTopic {
+    /// That of the record, with `-dlt` behind it, as Spring Kafka has it.
+    OfEach,
+    /// This one.
+    Named(Arc<str>),
+}
+
+impl DeadLetters {
+    /// Whether it sets records aside at all.
+    pub(crate) fn are_kept(&self) -> bool {
+        *self != DeadLetters::Off
+    }
+
+    /// The topic, where one is written to.
+    pub(crate) fn topic(&self) -> Option<&DeadLetterTopic> {
+        match self {
+            DeadLetters::Off | DeadLetters::Table => None,
+            DeadLetters::TableAndTopic(topic) | DeadLetters::Topic(topic) => Some(topic),
+        }
+    }
+}
+
+impl DeadLetterTopic {
+    /// Where a record of this topic goes.
+    pub(crate) fn of(&self, topic: &str) -> String {
+        match self {
+            DeadLetterTopic::OfEach => format!("{topic}-dlt"),
+            DeadLetterTopic::Named(name) => name.to_string(),
+        }
+    }
 }
 
 /// What it promises, with what that takes.

@@ -71,6 +71,9 @@ pub enum DeadLetters {
     /// Into `eos_dead_letter`, in the transaction that moves the position past them.
     #[default]
     Table,
+    /// To a topic: this one (placeholders unresolved), or that of the record with `-dlt` behind it. Where there is a
+    /// database they are in the table as well.
+    Topic(Option<&'static str>),
     /// Nowhere: their partitions stop, or try for ever.
     Off,
 }

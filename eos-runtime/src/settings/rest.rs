@@ -53,11 +53,13 @@ pub(crate) struct RetryOverride {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeadLetter {
     Table,
+    Topic,
     Off,
 }
 
 impl Choice for DeadLetter {
-    const WORDS: &'static [(&'static str, Self)] = &[("table", DeadLetter::Table), ("off", DeadLetter::Off)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("table", DeadLetter::Table), ("topic", DeadLetter::Topic), ("off", DeadLetter::Off)];
 }
 
 /// `[dead_letters]`.

@@ -4,6 +4,7 @@
 //! still holds the partition, and a place to say how far it has committed. The source side (Kafka's poll thread)
 //! owns the other ends; dropping the lease gives the partition back, revocation cancels the lease's token.
 
+mod dead_letter;
 mod revocation;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use dead_letter::{LetterBox, LetterToTopic, Request};
 pub(crate) use revocation::Revocation;
 
 use crate::record::Record;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle, Open, Rest};
-pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, Stored};
+pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, Stored, Unpublished};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};

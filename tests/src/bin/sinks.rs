@@ -149,6 +149,21 @@ async fn plain(_record: &Record, meta: RecordMeta) -> HandlerResult {
     Ok(())
 }
 
+/// A plain one that does what it is told, and tells what it has done.
+#[kafka_listener(topic = "${app.topic}")]
+async fn plain_orders(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    begins(&meta);
+    behaves(&order, &meta).await?;
+    ends(&meta);
+    Ok(())
+}
+
+/// The table, and a topic as well.
+#[kafka_listener(topic = "${app.topic}", transactional, dead_letter = topic("${app.topic}-dead"))]
+async fn told_twice(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_postgres(tx, &order, &meta).await
+}
+
 /// What any database's handler can do.
 async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
     if std::env::var_os("SINK_FIXED").is_some() {

@@ -10,9 +10,24 @@ use eos_runtime::prelude::*;
     concurrency = 4,
     transactional(isolation = "repeatable_read", dedupe = "position", database = "orders", group_commit = 100,),
     retry(max = 3, backoff = "1s", factor = 1.5, max_backoff = "1m", jitter = 0,),
-    dead_letter = "off",
+    dead_letter = topic("every.dead"),
 )]
 async fn on_order(tx: &mut PgTx) -> HandlerResult {
     let _ = tx;
+    Ok(())
+}
+
+#[kafka_listener(topic = "every.plain", retry(max = 2), dead_letter = topic)]
+async fn on_plain(_: &Record) -> HandlerResult {
+    Ok(())
+}
+
+#[kafka_listener(topic = "every.stubborn", dead_letter = "off")]
+async fn stubborn(_: &Record) -> HandlerResult {
+    Ok(())
+}
+
+#[kafka_listener(topic = "every.kept", transactional, dead_letter = "table")]
+async fn kept(_: &mut PgTx) -> HandlerResult {
     Ok(())
 }

@@ -2,14 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use syn::Lit;
+use syn::{Expr, Lit};
 
 use super::values::duration;
 use super::words::misplaced;
 use super::{DeadLetters, Retry};
-use crate::shared::arguments::{Argument, Value, each};
+use crate::shared::arguments::{Argument, Value, each, literal};
 use crate::shared::mistakes::Mistakes;
-use crate::shared::values::{choice, number, once_each, wrong_kind};
+use crate::shared::text;
+use crate::shared::values::{checked, choice, number, once_each, wrong_kind};
 
 pub(super) const INSIDE: [&str; 5] = ["max", "backoff", "factor", "max_backoff", "jitter"];
 
@@ -54,19 +55,53 @@ impl Retry {
 
 impl DeadLetters {
     pub(super) fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
-        if let Value::Given(syn::Expr::Path(_) | syn::Expr::Call(_)) = &argument.value {
-            mistakes.at(
-                &argument.name,
-                "`dead_letter = topic` is not available yet; it comes with a later version of eos. Without it a record goes \
-                 into the table `eos_dead_letter`",
-            );
-            return DeadLetters::default();
+        const TAKES: &str = "`topic`, `topic(\"…\")`, `\"table\"` or `\"off\"`";
+        match &argument.value {
+            Value::Given(Expr::Path(path)) if path.path.is_ident("topic") => DeadLetters::Topic(None),
+            Value::Given(Expr::Call(call)) if is_topic(&call.func) => match call.args.first() {
+                Some(name) if call.args.len() == 1 => match literal(name) {
+                    Some(Lit::Str(name)) if checked(name, text::topic, mistakes).is_some() => {
+                        DeadLetters::Topic(Some(name.clone()))
+                    }
+                    Some(Lit::Str(_)) => DeadLetters::Usual,
+                    _ => {
+                        mistakes.at(name, "the topic's name stands in quotes: `topic(\"event.order-dlt\")`");
+                        DeadLetters::Usual
+                    }
+                },
+                Some(_) | None => {
+                    mistakes.at(call, "one name stands in the parentheses: `topic(\"event.order-dlt\")`");
+                    DeadLetters::Usual
+                }
+            },
+            Value::Given(Expr::Path(_) | Expr::Call(_)) => {
+                wrong_kind(argument, TAKES, mistakes);
+                DeadLetters::Usual
+            }
+            Value::Absent | Value::Inside(_) => {
+                wrong_kind(argument, TAKES, mistakes);
+                DeadLetters::Usual
+            }
+            Value::Given(_) => match choice(argument, &WORDS, mistakes) {
+                Some(Word::Table) => DeadLetters::Table,
+                Some(Word::Off) => DeadLetters::Off,
+                None => DeadLetters::Usual,
+            },
         }
-        choice(argument, &DEAD_LETTERS, mistakes).unwrap_or_default()
     }
 }
 
-const DEAD_LETTERS: [(&str, DeadLetters); 2] = [("table", DeadLetters::Table), ("off", DeadLetters::Off)];
+fn is_topic(function: &Expr) -> bool {
+    matches!(function, Expr::Path(path) if path.path.is_ident("topic"))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    Table,
+    Off,
+}
+
+const WORDS: [(&str, Word); 2] = [("table", Word::Table), ("off", Word::Off)];
 
 /// A number, whole or not, within bounds.
 fn decimal(

@@ -53,8 +53,8 @@ pub(super) struct Words {
     /// With their names, since not every listener may have them.
     pub(super) max_batch: Option<(Ident, u32)>,
     pub(super) max_wait: Option<(Ident, u64)>,
-    /// What plain listeners cannot have yet.
-    pub(super) of_failures: Vec<Ident>,
+    /// The word `dead_letter`, where it says `"table"`.
+    pub(super) table: Option<Ident>,
 }
 
 /// `transactional`, with or without parentheses.
@@ -81,7 +81,7 @@ impl Words {
             dead_letters: DeadLetters::default(),
             max_batch: None,
             max_wait: None,
-            of_failures: Vec::new(),
+            table: None,
         };
         let mut topics_from: Option<String> = None;
         for argument in once_each(arguments, mistakes) {
@@ -107,13 +107,11 @@ impl Words {
                     words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
-                "retry" => {
-                    words.of_failures.push(argument.name.clone());
-                    words.retry = Retry::read(argument, mistakes);
-                }
+                "retry" => words.retry = Retry::read(argument, mistakes),
                 "dead_letter" => {
-                    words.of_failures.push(argument.name.clone());
                     words.dead_letters = DeadLetters::read(argument, mistakes);
+                    words.table =
+                        matches!(words.dead_letters, DeadLetters::Table).then(|| argument.name.clone());
                 }
                 "max_batch" => {
                     let max = number(argument, "500", &(2..=10_000), mistakes);

@@ -10,7 +10,7 @@ use crate::consumer::invoke::handle;
 use crate::consumer::owner;
 use crate::consumer::queue::Queue;
 use crate::fault;
-use crate::listener::spec::{DeadLetters, Dedupe};
+use crate::listener::spec::Dedupe;
 use crate::record::Record;
 use crate::store::{Begun, ChainFailed, Claimed, CommitFailed, Dialect, Open, Rest};
 
@@ -95,7 +95,7 @@ impl<D: Dialect> Worker<'_, D> {
             Begun::Group => 0,
         };
         let mut a_try = Try::new(self.work, record, begun + 1);
-        if begun >= self.work.retry.max && self.work.dead_letters != DeadLetters::Off {
+        if begun >= self.work.retry.max && self.work.dead_letters.are_kept() {
             a_try.attempt = begun;
             a_try.given_up = Some(Failure::Killed { attempts: begun });
         }

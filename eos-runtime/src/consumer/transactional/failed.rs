@@ -11,7 +11,6 @@ use super::{Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::fault;
-use crate::listener::spec::DeadLetters;
 use crate::store::{Begun, DeadLetter, Dialect, Fault, Open, Rest, fault_of};
 
 /// How often two transactions that met are tried again at once before a wait is due, and counted.
@@ -56,7 +55,7 @@ impl<D: Dialect> Worker<'_, D> {
         if a_try.given_up.is_some() {
             return self.again_after(self.work.retry.wait(1), rest, a_try).await;
         }
-        let is_last = a_try.attempt >= self.work.retry.max && self.work.dead_letters != DeadLetters::Off;
+        let is_last = a_try.attempt >= self.work.retry.max && self.work.dead_letters.are_kept();
         match next {
             Next::AtOnce if self.at_once < AT_ONCE_AT_MOST => {
                 self.at_once += 1;
@@ -64,9 +63,7 @@ impl<D: Dialect> Worker<'_, D> {
             }
             Next::AtOnce | Next::Later if is_last => self.give_up(failure, rest, a_try).await,
             Next::AtOnce | Next::Later => self.again_later(&failure, rest, a_try).await,
-            Next::SetAside if self.work.dead_letters != DeadLetters::Off => {
-                self.give_up(failure, rest, a_try).await
-            }
+            Next::SetAside if self.work.dead_letters.are_kept() => self.give_up(failure, rest, a_try).await,
             Next::SetAside | Next::Stop | Next::Outage => {
                 rest.into_hold().await;
                 Step::Leave(Turn::Stop { offset: Some(a_try.record.offset()), why: failure.into() })
@@ -123,14 +120,7 @@ impl<D: Dialect> Worker<'_, D> {
             Admits::Now => Step::Begin(rest, Try { given_up: Some(failure), ..a_try }),
             Admits::After(wait, is_news) => {
                 if is_news {
-                    tracing::error!(
-                        listener = %self.work.id, topic = a_try.record.topic(), partition = a_try.record.partition(),
-                        offset = a_try.record.offset(), error = %Chain(&failure),
-                        "{} records in a row were set aside, and none was handled between them: is it the program? From \
-                         here on one goes each {wait:.1?}, and the others wait and are tried again (`[dead_letters] \
-                         breaker` and `breaker_pace`)",
-                        self.work.breaker.limit()
-                    );
+                    self.work.say_that_the_program_is_bad(&a_try.record, &failure, wait);
                 }
                 self.again_after(wait.min(self.work.retry.max_backoff), rest, a_try).await
             }
@@ -141,6 +131,8 @@ impl<D: Dialect> Worker<'_, D> {
     pub(super) async fn set_aside(&mut self, mut open: Open<D>, a_try: Try) -> Step<D> {
         let written = match &a_try.given_up {
             Some(failure) => {
+                let topic = self.work.dead_letters.topic();
+                let publish_to = topic.map(|topic| topic.of(a_try.record.topic()));
                 let letter = DeadLetter {
                     record: &a_try.record,
                     message_id: a_try.message_id(),
@@ -148,6 +140,7 @@ impl<D: Dialect> Worker<'_, D> {
                     attempts: a_try.attempt,
                     reason: failure.reason(failure.next(&self.work.classify)),
                     error: &Chain(failure).to_string(),
+                    publish_to: publish_to.as_deref(),
                 };
                 open.set_aside(letter).await
             }

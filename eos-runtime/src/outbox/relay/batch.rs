@@ -77,7 +77,7 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
             }
         };
         let limit = match known {
-            Topic::Known { max_bytes } => max_bytes,
+            Topic::Known { max_bytes, .. } => max_bytes,
             unfit @ (Topic::Missing | Topic::Forbidden | Topic::Impossible) => {
                 if !batch.entries.is_empty() {
                     return Ok(Next::Send(batch));

@@ -21,6 +21,7 @@ fn letter<'a>(record: &'a Record, id: Option<&'a [u8]>) -> DeadLetter<'a> {
         attempts: 5,
         reason: Reason::Poison,
         error: "the handler failed for good: it's \\ no\0 order",
+        publish_to: Some("event.order-dlt"),
     }
 }
 

@@ -81,6 +81,15 @@ pub(crate) struct Stored {
     pub(crate) edited: bool,
 }
 
+/// A row that is still to be written to a topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Unpublished {
+    pub(crate) stored: Stored,
+    pub(crate) to: String,
+    /// Until when it was reserved, in milliseconds since 1970.
+    pub(crate) after: i64,
+}
+
 /// Which rows are meant; what is `None` leaves them all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
@@ -135,6 +144,8 @@ pub(crate) struct DeadLetter<'a> {
     pub(crate) reason: Reason,
     /// The chain of causes.
     pub(crate) error: &'a str,
+    /// The topic that it is to be written to as well.
+    pub(crate) publish_to: Option<&'a str>,
 }
 
 impl DeadLetter<'_> {
@@ -229,6 +240,7 @@ mod tests {
             attempts: u32::MAX,
             reason: Reason::Failed,
             error,
+            publish_to: None,
         };
         assert_eq!(letter("a\0b").error(), "a\u{fffd}b");
         assert_eq!(letter(&long).error().len(), DeadLetter::LONGEST_ERROR);

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use super::{Filter, State, Stored};
+use super::{Filter, State, Stored, Unpublished};
 use crate::store::{Dialect, PartitionKey, Store};
 
 /// The words in which databases differ. A function `write` stands beside each use of [`letter_dialect!`]: it runs one
@@ -22,10 +22,10 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    pub(crate) fn select(&self, schema: &str) -> String {
+    pub(crate) fn select(&self, schema: &str, more: &str) -> String {
         format!(
             "select id, state, group_id, topic, {}, record_offset, record_time, {}, payload, headers, message_id, listener, \
-             attempts, reason, error, {}, tries, cast(case when edited_at is null then 0 else 1 end as {}) \
+             attempts, reason, error, {}, tries, cast(case when edited_at is null then 0 else 1 end as {}){more} \
              from {schema}eos_dead_letter",
             self.partition,
             self.key,
@@ -66,6 +66,23 @@ pub(crate) trait LetterDialect: Dialect {
     /// Takes an attempt back that met an outage.
     fn forget_try(store: &Store<Self>, letter: &Stored) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// What is to be written to a topic and is reserved for nobody; some, the oldest first.
+    fn unpublished(
+        store: &Store<Self>,
+        now_ms: i64,
+    ) -> impl Future<Output = sqlx::Result<Vec<Unpublished>>> + Send;
+
+    /// Reserves one until then, where nobody else has meanwhile.
+    fn reserve(
+        store: &Store<Self>,
+        id: i64,
+        after: i64,
+        until: i64,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// It is in its topic.
+    fn published(store: &Store<Self>, id: i64) -> impl Future<Output = sqlx::Result<()>> + Send;
+
     /// A replay came to nothing: dead again, with why.
     fn replay_failed(
         store: &Store<Self>,
@@ -80,7 +97,7 @@ macro_rules! letter_dialect {
     ($database:ty, $words:expr) => {
         impl $crate::store::dead_letter::LetterDialect for $database {
             async fn letters(store: &Store<Self>, filter: &Filter) -> sqlx::Result<Vec<Stored>> {
-                let mut query = sqlx::QueryBuilder::<$database>::new($words.select(&store.schema));
+                let mut query = sqlx::QueryBuilder::<$database>::new($words.select(&store.schema, ""));
                 push_condition(&mut query, filter);
                 query.push(" order by id limit ").push_bind(filter.limit.unwrap_or(10_000));
                 let rows = query.build().persistent(false).fetch_all(&store.pool).await?;
@@ -140,6 +157,32 @@ macro_rules! letter_dialect {
                      where id = {} and state = 2 and tries > 0",
                     store.schema, letter.id
                 );
+                write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
+            }
+
+            async fn unpublished(store: &Store<Self>, now_ms: i64) -> sqlx::Result<Vec<Unpublished>> {
+                let sql = format!(
+                    "{} where publish_to is not null and publish_after <= {now_ms} order by id limit 100",
+                    $words.select(&store.schema, ", publish_to, publish_after")
+                );
+                let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
+                let unpublished = |row| {
+                    Ok(Unpublished { stored: stored(row)?, to: row.try_get(18)?, after: row.try_get(19)? })
+                };
+                rows.iter().map(unpublished).collect()
+            }
+
+            async fn reserve(store: &Store<Self>, id: i64, after: i64, until: i64) -> sqlx::Result<bool> {
+                let sql = format!(
+                    "update {}eos_dead_letter set publish_after = {until} \
+                     where id = {id} and publish_to is not null and publish_after = {after}",
+                    store.schema
+                );
+                Ok(write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await? == 1)
+            }
+
+            async fn published(store: &Store<Self>, id: i64) -> sqlx::Result<()> {
+                let sql = format!("update {}eos_dead_letter set publish_to = null where id = {id}", store.schema);
                 write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
             }
 

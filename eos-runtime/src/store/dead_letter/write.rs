@@ -25,7 +25,8 @@ macro_rules! write_dead_letter {
             .bind(letter.listener)
             .bind(letter.attempts())
             .bind(letter.reason.word())
-            .bind(letter.error().into_owned());
+            .bind(letter.error().into_owned())
+            .bind(letter.publish_to);
         insert.execute(&mut *tx).await.map(drop)
     }};
 }

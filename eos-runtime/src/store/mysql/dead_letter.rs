@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, MySql, Row};
 
 use super::RowId;
 use crate::store::dead_letter::{
-    DeadLetter, Filter, State, Stored, Words, letter_dialect, write_dead_letter,
+    DeadLetter, Filter, State, Stored, Unpublished, Words, letter_dialect, write_dead_letter,
 };
 use crate::store::{Hold, PartitionKey, Store, Tx};
 
@@ -19,7 +19,7 @@ pub(super) async fn set_aside(
     let mark = format!("update {schema}eos_inbox set outcome = ? where stream = ? and message_id = ?");
     let insert = format!(
         "insert into {schema}eos_dead_letter (group_id, topic, `partition`, record_offset, record_time, `key`, payload, \
-         headers, message_id, listener, attempts, reason, error) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+         headers, message_id, listener, attempts, reason, error, publish_to) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     );
     write_dead_letter!(tx, hold, letter, mark, insert)
 }

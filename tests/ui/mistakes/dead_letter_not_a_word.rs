@@ -1,6 +1,6 @@
 use eos_runtime::prelude::*;
 
-#[kafka_listener(topic = "event.order", transactional, dead_letter = topic("event.order.dead"))]
+#[kafka_listener(topic = "event.order", transactional, dead_letter = table)]
 async fn on_order(_tx: &mut PgTx) -> HandlerResult {
     Ok(())
 }

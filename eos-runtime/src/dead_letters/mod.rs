@@ -1,9 +1,26 @@
-#![doc = include_str!("../docs/dead-letters.md")]
+#![doc = include_str!("../../docs/dead-letters.md")]
+
+//
+// | file | what it promises |
+// |---|---|
+// | `mod.rs` | what people see of the table, and what they may change |
+// | `headers.rs` | a dead letter in Kafka has its own headers and Spring's |
+// | `sender.rs` | one letter to its topic, with all acknowledgements, in a form that the topic takes |
+// | `publish.rs` | from the table to the topic, until it is there |
+//
+// How a record gets into the table is the consumer's (`transactional/failed.rs`) and the store's (`dead_letter/`).
+
+mod headers;
+mod publish;
+mod sender;
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::Pool;
+
+pub(crate) use publish::publish;
+pub(crate) use sender::Sender;
 
 use crate::record::Record;
 use crate::store::{Filter, Home, LetterDialect, State as Stands, Store, Stored, TxDatabase};
