@@ -11,7 +11,6 @@ use anyhow::{Context, anyhow, bail, ensure};
 use url::Url;
 
 use crate::arguments::Place;
-use crate::print::aside;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,31 +36,26 @@ impl Address {
     /// The first that says one.
     pub(crate) fn find(place: &Place) -> anyhow::Result<Self> {
         let mut file = Settings::default();
-        let (url, from) = match given(place.database_url.as_deref(), "--database-url", &URL_VARIABLES)? {
+        let (url, from) = match given(place.database_url.as_deref(), "--database-url", &["EOS_DATABASE_URL"])?
+        {
             Some(given) => given,
             None => {
                 file = Settings::read()?;
-                let url = file.url.take().ok_or_else(|| {
-                    anyhow!(
-                        "no database is named; give `--database-url`, set `EOS_DATABASE_URL` or `DATABASE_URL`, or write \
-                         `url` under `[database]` in {}",
-                        file.name
-                    )
-                })?;
-                (url, format!("`[database] url` in {}", file.name))
+                let by_file = file.url.take().map(|url| (url, format!("`[database] url` in {}", file.name)));
+                // Last, as for services: other tools set it too.
+                match by_file {
+                    Some(by_file) => by_file,
+                    None => given(None, "", &["DATABASE_URL"])?.ok_or_else(|| {
+                        anyhow!(
+                            "no database is named; give `--database-url`, set `EOS_DATABASE_URL` or `DATABASE_URL`, or write \
+                             `url` under `[database]` in {}",
+                            file.name
+                        )
+                    })?,
+                }
             }
         };
         let kind = Kind::of(&url, &from)?;
-        if from == "`DATABASE_URL`" {
-            file = Settings::read()?;
-            if file.url.as_ref().is_some_and(|other| *other != url) {
-                // Services take the file's, since other tools set this variable too.
-                let name = &file.name;
-                aside(&format!(
-                    "`DATABASE_URL` is used; services that read {name} use the other database that it names"
-                ));
-            }
-        }
         let schema = match given(place.schema.as_deref(), "--schema", &["EOS__DATABASE__SCHEMA"])? {
             Some((schema, from)) => Some((schema, from)),
             None => {
@@ -102,9 +96,6 @@ impl Address {
             .fold(text.to_owned(), |text, password| text.replace(&password, "***"))
     }
 }
-
-/// The ones that name an address, the first that is set counts.
-const URL_VARIABLES: [&str; 2] = ["EOS_DATABASE_URL", "DATABASE_URL"];
 
 /// What an argument or the first of these variables says, and which it was. An empty variable is none.
 fn given(argument: Option<&str>, name: &str, variables: &[&str]) -> anyhow::Result<Option<(String, String)>> {

@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use eos_runtime::dead_letters::{Selection, State};
 
 const AFTER_HELP: &str = "\
-Where the database is: --database-url, else the variable EOS_DATABASE_URL, else DATABASE_URL, else `url` under [database] in \
-eos.toml (or in the file that EOS_CONFIG names). The schema: --schema, else EOS__DATABASE__SCHEMA, else `schema` under \
+Where the database is: --database-url, else the variable EOS_DATABASE_URL, else `url` under [database] in eos.toml (or in the \
+file that EOS_CONFIG names), else DATABASE_URL: as for a service. The schema: --schema, else EOS__DATABASE__SCHEMA, else `schema` under \
 [database], else `public` on PostgreSQL and nothing elsewhere.
 
 Exit code:

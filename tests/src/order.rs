@@ -49,6 +49,8 @@ pub enum What {
     RollbackPastTheGuard,
     /// Sleeps past its deadline at the first attempt.
     Oversleep,
+    /// Blocks its thread for three seconds at the first attempt.
+    Block,
     /// Sleeps past its deadline inside the database at the first attempt.
     OversleepInTheDatabase,
 }

@@ -106,6 +106,20 @@ async fn a_handler_that_sleeps_past_its_deadline_is_rolled_back_and_tried_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_blocks_its_thread_is_named_and_tried_again() {
+    let scene = surrounded(What::Block).await;
+    let mut service = scene.launch().env("EOS__LISTENERS__SINKS__POSTGRES__DEADLINE", "700ms").start();
+    scene.every_order_once().await;
+    let named = |line: &&str| {
+        line.contains("blocks its thread") && line.contains("offset=2") && line.contains("lasts=")
+    };
+    assert!(service.log().lines().filter(|line| named(line)).count() >= 1, "it is named");
+    assert!(service.says("was not done within its deadline of 700ms") > 0, "and it has failed");
+    service.stop().await;
+    assert!(scene.dead_letters().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_runs_past_the_deadline_is_ended_and_tried_again() {
     oversleeps(What::OversleepInTheDatabase).await;
 }
@@ -191,6 +205,8 @@ async fn a_stop_waits_for_the_attempt_in_flight() {
     .await;
     service.terminate();
     service.has_said("stop").await;
+    // It is said before the partitions' workers hear of it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     scene.open_gate();
     assert!(service.exit(PATIENCE).await.success());
     assert_eq!(scene.applied().await, 1, "the attempt in flight is finished, and no other begun");

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
-use crate::consumer::{Bound, Breaker, Outage, Work, run_plain, run_transactional};
+use crate::consumer::{Bound, Breaker, Outage, Watchdog, Work, run_plain, run_transactional};
 use crate::dead_letters::{Sender, publish};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
@@ -156,6 +156,7 @@ async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<
 pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&LetterBox>) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
+    let watchdog = Watchdog::start();
     let work = |listener: &Listener| {
         let mut work = Work {
             id: listener.id.into(),
@@ -173,6 +174,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             letters: letters.cloned(),
             breaker: Breaker::new(settings.dead_letters.breaker, settings.dead_letters.breaker_pace),
             outage: Outage::default(),
+            watchdog: watchdog.clone(),
             stopped_log_every: settings.retry.stopped_log_every,
             start: settings.kafka.start,
             on_gap: settings.kafka.on_retention_gap,

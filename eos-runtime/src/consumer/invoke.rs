@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
@@ -34,11 +34,13 @@ pub(super) async fn handle<D: Dialect>(
     }
 }
 
-/// Runs a handler's future to its end or to its deadline. One that is ready at its first poll costs no timer.
+/// Runs a handler's future to its end or to its deadline. One that is ready at its first poll costs no timer; one that
+/// blocked its thread until it was too late has failed all the same.
 pub(super) async fn invoke<F>(handler: F, deadline: Duration) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), HandlerError>> + Unpin,
 {
+    let began = Instant::now();
     let mut handler = AssertUnwindSafe(handler).catch_unwind();
     let first = std::future::poll_fn(|context| Poll::Ready(handler.poll_unpin(context))).await;
     let outcome = match first {
@@ -49,6 +51,7 @@ where
         },
     };
     match outcome {
+        Ok(Ok(())) if began.elapsed() > deadline => Err(Failure::Overran(deadline)),
         Ok(result) => Ok(result?),
         Err(panic) => Err(Failure::Panicked(panic_text(&*panic))),
     }

@@ -29,6 +29,7 @@ mod stopped;
 mod tests;
 mod transactional;
 mod vigil;
+mod watchdog;
 mod work;
 
 pub(crate) use breaker::Breaker;
@@ -38,4 +39,5 @@ pub(crate) use plain::run as run_plain;
 pub(crate) use seats::Seats;
 pub(crate) use transactional::{Bound, run as run_transactional};
 pub(crate) use vigil::Vigil;
+pub(crate) use watchdog::Watchdog;
 pub(crate) use work::Work;

@@ -9,6 +9,7 @@ use super::invoke::invoke;
 use super::owner::{Halt, Trouble};
 use super::queue::Queue;
 use super::stopped::stopped;
+use super::watchdog::Running;
 use super::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;
@@ -100,6 +101,7 @@ async fn try_begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), S
 async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Option<Halted> {
     let revoked = queue.lease.revoked.clone();
     let suspicion = queue.lease.suspicion();
+    let running = work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition);
     loop {
         let record = match queue.try_next() {
             Some(record) => record,
@@ -119,7 +121,7 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
         if queue.lease.is_orphaned() {
             return None;
         }
-        if let Err(halt) = handle(work, queue, handler, &record).await {
+        if let Err(halt) = handle(work, queue, &running, handler, &record).await {
             return Some((halt, Some(record.offset())));
         }
         queue.lease.committed(record.offset() + 1);
@@ -127,11 +129,21 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
 }
 
 /// Handles one record, trying until it is done or set aside.
-async fn handle(work: &Work, queue: &Queue, handler: PlainHandler, record: &Record) -> Result<(), Halt> {
+async fn handle(
+    work: &Work,
+    queue: &Queue,
+    running: &Running,
+    handler: PlainHandler,
+    record: &Record,
+) -> Result<(), Halt> {
     let mut attempt = 1;
     loop {
         let delivery = work.delivery(record, attempt);
-        let Err(failure) = invoke(handler(&delivery), work.deadline).await else {
+        let outcome = {
+            let _running = running.begin(record.offset());
+            invoke(handler(&delivery), work.deadline).await
+        };
+        let Err(failure) = outcome else {
             work.outage.over(&work.id);
             work.breaker.succeeded();
             work.counts.applied.one();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::breaker::Breaker;
 use super::failure::{Chain, Classify, Failure};
 use super::outage::Outage;
+use super::watchdog::Watchdog;
 use crate::extract::{Delivery, States};
 use crate::listener::resolved::DeadLetters;
 use crate::listener::retry::RetryPolicy;
@@ -39,6 +40,7 @@ pub(crate) struct Work {
     pub(crate) letters: Option<LetterBox>,
     pub(crate) breaker: Breaker,
     pub(crate) outage: Outage,
+    pub(crate) watchdog: Watchdog,
     /// How often a stopped partition says so again.
     pub(crate) stopped_log_every: Duration,
     pub(crate) start: Start,

@@ -180,6 +180,7 @@ async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
         What::PanicAlways => panic!("no such customer, ever"),
         What::Fatal => return Err(HandlerError::fatal("this order can never be served")),
         What::Panic if meta.attempt == 1 => panic!("no such customer"),
+        What::Block if meta.attempt == 1 => std::thread::sleep(Duration::from_secs(3)),
         What::Oversleep if meta.attempt == 1 => tokio::time::sleep(Duration::from_secs(3600)).await,
         _ => {}
     }

@@ -146,7 +146,11 @@ impl<D: Dialect> Worker<'_, D> {
         };
         for deliveries in fresh.chunks(at_once) {
             let left = self.work.deadline.saturating_sub(began.elapsed());
-            if let Err(failure) = handle(self.handler, &mut open, deliveries, left).await {
+            let outcome = {
+                let _running = self.running.begin(deliveries[0].record().offset());
+                handle(self.handler, &mut open, deliveries, left).await
+            };
+            if let Err(failure) = outcome {
                 let rest = match &failure {
                     Failure::Overran(_) => Rest::Hold(open.abandon().await),
                     _ if self.is_outage_of_the_database(&failure) => Rest::Hold(open.discard()),

@@ -31,6 +31,7 @@ use super::seats::{Seat, Seats};
 use super::standing::second_look;
 use super::stopped::stopped;
 use super::vigil::{Vigil, Watch};
+use super::watchdog::Running;
 use super::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::{Dedupe, Handler};
@@ -71,12 +72,14 @@ pub(crate) async fn run<D: LetterDialect>(
             Err(Halt::Stop(why)) => return stopped(&work, &queue.lease, None, &*why).await,
         };
         let watch = bound.vigil.watch(&owned.hold.key, owned.hold.token, owned.hold.next_offset);
+        let (queue_topic, queue_partition) = (Arc::clone(&queue.lease.topic), queue.lease.partition);
         let mut worker = Worker {
             work: &work,
             bound: &bound,
             handler,
             queue: &mut queue,
             watch,
+            running: work.watchdog.watch(&work, &queue_topic, queue_partition),
             start: owned.start,
             seat: None,
             at_once: 0,
@@ -194,6 +197,7 @@ struct Worker<'a, D: Dialect> {
     handler: Handler<Tx<D>>,
     queue: &'a mut Queue,
     watch: Watch,
+    running: Arc<Running>,
     start: StartAt,
     /// Held as long as a session is.
     seat: Option<Seat>,

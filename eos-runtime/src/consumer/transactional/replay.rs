@@ -115,6 +115,7 @@ impl<D: LetterDialect> Worker<'_, D> {
     async fn handle_replay(&self, mut open: Open<D>, letter: &Stored) -> Result<Open<D>, (Failure, Rest<D>)> {
         let outcome = {
             let delivery = self.work.delivery(&letter.record, letter.attempts + 1);
+            let _running = self.running.begin(letter.record.offset());
             handle(self.handler, &mut open, &[delivery], self.work.deadline).await
         };
         fault::point("replay_after_handler");
