@@ -93,6 +93,25 @@ async fn a_deployment_ahead_of_its_migration_waits_for_it() {
     nothing_was_counted(&scene).await;
 }
 
+/// Each process makes an attempt, and none of them counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_that_outlasts_many_processes_costs_no_attempt() {
+    let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
+    scene.database.execute("alter table applied rename to applied_before").await;
+    scene.produce(What::Insert, 20).await;
+    for _ in 0..3 {
+        let mut service = one_attempt(&scene).start();
+        service.has_said(OUTAGE).await;
+        service.stop().await;
+        nothing_was_counted(&scene).await;
+    }
+    scene.database.execute("alter table applied_before rename to applied").await;
+    let mut service = one_attempt(&scene).start();
+    scene.every_order_once().await;
+    service.stop().await;
+    nothing_was_counted(&scene).await;
+}
+
 /// 25006, as after a failover to a standby: also the connections that were made meanwhile are of no use afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_can_only_be_read_is_waited_for() {

@@ -158,15 +158,15 @@ impl Listener {
 /// A batch is taken by the function, and its bounds are said in the attribute.
 fn batch(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes) -> Option<AtOnce> {
     let Some(batch) = &shape.batch else {
-        for word in
-            [&words.max_batch.as_ref().map(|(word, _)| word), &words.max_wait.as_ref().map(|(word, _)| word)]
-        {
-            if let Some(word) = word {
-                mistakes.at(
-                    word,
-                    format!("`{word}` is for a listener that takes many records at once, as `Batch<T>` or `Vec<T>`"),
-                );
-            }
+        let words =
+            [words.max_batch.as_ref().map(|(word, _)| word), words.max_wait.as_ref().map(|(word, _)| word)];
+        for word in words.into_iter().flatten() {
+            mistakes.at(
+                word,
+                format!(
+                    "`{word}` is for a listener that takes many records at once, as `Batch<T>` or `Vec<T>`"
+                ),
+            );
         }
         return None;
     };

@@ -15,7 +15,7 @@ use crate::listener::spec::Handler;
 use crate::store::{Dialect, Open, Tx};
 
 /// Runs a handler on records of its transaction: all of them at once where it takes a batch, otherwise the one there is.
-/// A batch's events belong to no single record, and have ids that nobody can repeat.
+/// The ids of a batch's events are made of its first record: the same as long as the batch is.
 pub(super) async fn handle<D: Dialect>(
     handler: Handler<Tx<D>>,
     open: &mut Open<D>,
@@ -24,12 +24,14 @@ pub(super) async fn handle<D: Dialect>(
 ) -> Result<(), Failure> {
     match (handler, deliveries) {
         (Handler::One(handler), [delivery]) => {
-            invoke(handler(open.tx_to_handle(Some(delivery.record())), delivery), deadline).await
+            invoke(handler(open.tx_to_handle(delivery.record()), delivery), deadline).await
         }
-        (Handler::One(_), _) => unreachable!("records are handled one by one where no batch is taken"),
-        (Handler::Batch(handler), _) => {
+        (Handler::Batch(handler), [first, ..]) => {
             let deliveries = Deliveries(deliveries);
-            invoke(handler(open.tx_to_handle(None), &deliveries), deadline).await
+            invoke(handler(open.tx_to_handle(first.record()), &deliveries), deadline).await
+        }
+        (Handler::One(_) | Handler::Batch(_), _) => {
+            unreachable!("there is a record, and no more than one where no batch is taken")
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) enum WrongLog {
     Cluster { stored: String, connected: String },
     #[error(
         "the position is {position}, but the log ends at {high}: the topic was made anew or lost its end; to begin anew, \
-         set `next_offset` in its row of `eos_position` to where to go on, and `last_offset` to null"
+         set `next_offset` in its row of `eos_position` to where to go on, `last_offset` to null, and `attempts` to 0"
     )]
     EndsBefore { position: i64, high: i64 },
     #[error(
@@ -39,7 +39,7 @@ pub(super) enum WrongLog {
     Gap { position: i64, low: i64 },
     #[error(
         "the record at offset {offset} is not the one that was processed there: the topic was made anew; to begin anew, \
-         set `next_offset` in its row of `eos_position` to where to go on, and `last_offset` to null"
+         set `next_offset` in its row of `eos_position` to where to go on, `last_offset` to null, and `attempts` to 0"
     )]
     OtherRecord { offset: i64 },
     #[error(
@@ -47,7 +47,7 @@ pub(super) enum WrongLog {
          is deleted (or when the broker has lost its own log). The position is {position}: if the topic was made anew, \
          what it has before that may not have been read. Stop the group, set `next_offset` in its row of `eos_position` to \
          where to go on (0 for all of a new topic; a record that has no message id and was done is done again), and \
-         `last_offset` to null"
+         `last_offset` to null, and `attempts` to 0"
     )]
     Forgotten { position: i64 },
 }

@@ -99,8 +99,12 @@ impl Outage {
         if !self.on.load(Ordering::Relaxed) {
             return;
         }
-        let Some(down) = self.lock().take() else { return };
-        self.on.store(false, Ordering::Relaxed);
+        let down = {
+            let mut down = self.lock();
+            self.on.store(false, Ordering::Relaxed);
+            down.take()
+        };
+        let Some(down) = down else { return };
         self.over.notify_waiters();
         if down.said_at.is_some() {
             tracing::info!(

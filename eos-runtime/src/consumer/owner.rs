@@ -16,7 +16,7 @@ use crate::error::BoxError;
 use crate::fault;
 use crate::settings::Start;
 use crate::source::{Lease, SourceError};
-use crate::store::{Dialect, Hold, PartitionKey, Store, Stream};
+use crate::store::{Begun, Dialect, Hold, PartitionKey, Store, Stream};
 
 /// A partition that is ours, positioned at the record to go on with.
 pub(super) struct Owned<L> {
@@ -102,7 +102,7 @@ async fn try_take<D: Dialect>(
 
     fault::point("before_take");
     let taking = D::take(store, &key, stream, start, work.cluster.as_deref(), work.options());
-    let hold = tokio::time::timeout(work.options().limit() * 2, taking)
+    let mut hold = tokio::time::timeout(work.options().limit() * 2, taking)
         .await
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
         .map_err(TakeFailed::Store)?;
@@ -120,6 +120,10 @@ async fn try_take<D: Dialect>(
         log = lease.watermarks().await.map_err(TakeFailed::Source)?;
     }
     let start = start_at(work, &hold, log).map_err(TakeFailed::WrongLog)?;
+    if start.offset > hold.next_offset {
+        // What was begun there is gone with its record.
+        hold.begun = Begun::NOTHING;
+    }
     warn_if_moved(work, &hold, in_kafka);
     queue.seek(start.offset).await.map_err(TakeFailed::Source)?;
     tracing::info!(
@@ -164,7 +168,7 @@ fn warn_if_moved<L>(work: &Work, hold: &Hold<L>, in_kafka: Option<crate::source:
     tracing::warn!(
         listener = %work.id, partition = %hold.key, position = hold.next_offset, in_kafka = in_kafka.offset,
         "Kafka's committed offset was set by another tool and is not followed: the position in the database decides. \
-         To move it, stop the group and set `next_offset` (and `last_offset` to null) in `eos_position`"
+         To move it, stop the group and set `next_offset` (and `last_offset` to null, `attempts` to 0) in `eos_position`"
     );
 }
 

@@ -144,15 +144,19 @@ impl Watch {
         self.watched.wanted.load(Ordering::Acquire)
     }
 
+    /// There may be more.
+    pub(super) fn want_replay(&self) {
+        self.watched.wanted.store(true, Ordering::Release);
+    }
+
     /// The same; the caller goes to do it.
     pub(super) fn takes_replay(&self) -> bool {
         self.has_replay() && self.watched.wanted.swap(false, Ordering::AcqRel)
     }
 
-    /// Completes when something is to be replayed; the caller goes to do it.
+    /// Completes when something is to be replayed.
     pub(super) async fn replay(&self) {
         self.watched.replay.notified().await;
-        self.watched.wanted.store(false, Ordering::Release);
     }
 
     /// Completes when the database said otherwise.

@@ -220,8 +220,8 @@ impl<DB: LetterDatabase> DeadLetters<DB> {
         DB::turn_to(&self.store, &selection.only_in(&[Stands::Dead, Stands::Wanted]), Stands::Discarded).await
     }
 
-    /// Gives one that is not handled yet another payload, for its replay; `None` makes it a tombstone. The payload that
-    /// came is kept beside it, and when it was changed. Says whether there was one.
+    /// Gives a dead one another payload, for its replay; `None` makes it a tombstone. The payload that came is kept beside
+    /// it, and when it was changed. Says whether there was one: what is to be replayed already may be under way.
     ///
     /// # Errors
     /// The database's.

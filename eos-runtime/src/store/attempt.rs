@@ -190,11 +190,10 @@ impl<D: Dialect> Open<D> {
 
     /// The transaction for the handler of this record: what it publishes has ids that are made of the record, and stands
     /// behind what was published for earlier records of the same transaction.
-    pub(crate) fn tx_to_handle(&mut self, record: Option<&Record>) -> &mut Tx<D> {
+    pub(crate) fn tx_to_handle(&mut self, record: &Record) -> &mut Tx<D> {
         let Idle { tx, hold, options, .. } = &mut self.idle;
         tx.set_isolation(options.isolation);
-        let origin = |record: &Record| Origin { group: Arc::clone(&hold.key.group), record: record.clone() };
-        tx.pending.turn_to(record.map(origin));
+        tx.pending.turn_to(Origin { group: Arc::clone(&hold.key.group), record: record.clone() });
         tx
     }
 

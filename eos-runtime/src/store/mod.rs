@@ -46,9 +46,11 @@ pub(crate) fn fault_of(error: &sqlx::Error) -> Fault {
         expect(unused_variables, reason = "no database is known")
     )]
     let Some(database) = error.as_database_error() else {
+        // Said of a statement, and not of an address or a connection: what our own guard refuses, or more parameters than the
+        // protocol has room for.
         let fault = Fault::of_driver(error);
-        // Said of a statement, and not of an address: also what our own guard refuses.
-        return if fault == Fault::Refused { Fault::Failed } else { fault };
+        let of_statement = fault == Fault::Refused || matches!(error, sqlx::Error::Protocol(_));
+        return if of_statement { Fault::Failed } else { fault };
     };
     #[cfg(feature = "postgres")]
     if database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
@@ -138,6 +140,15 @@ pub(crate) enum Begun {
 
 impl Begun {
     pub(crate) const NOTHING: Self = Begun::Attempts(0);
+
+    /// At the next record.
+    pub(crate) fn attempts(self) -> u32 {
+        match self {
+            Begun::Attempts(count) => count,
+            // Nobody knows which of its records was tried.
+            Begun::Group => 0,
+        }
+    }
 
     /// As the column `attempts` has it.
     fn number(self) -> i32 {

@@ -12,7 +12,7 @@ struct OrderPlaced {
 /// The topic is that of the event inside.
 #[kafka_listener(transactional, max_batch = 10, max_wait = "5ms")]
 async fn of_events(tx: &mut PgTx, orders: Batch<OrderPlaced>) -> HandlerResult {
-    let _ = (tx, orders.iter().map(|order| order.order_id).count());
+    let _ = (tx, orders.first().map(|order| order.order_id));
     Ok(())
 }
 

@@ -44,7 +44,15 @@ impl<D: Dialect> Worker<'_, D> {
             if self.bound.seats.wanted_now() {
                 rest = self.give_seat_back(rest).await;
             }
-            if self.watch.takes_replay() {
+            if self.let_one_through {
+                self.let_one_through = false;
+                // What is put back here comes out first below.
+                let queued = self.backlog.pop_front().or_else(|| self.queue.try_next());
+                match queued {
+                    Some(record) => self.backlog.push_front(record),
+                    None => continue,
+                }
+            } else if self.watch.takes_replay() {
                 return Step::Replay(rest);
             }
             let has_seat = self.seat.is_some();
@@ -52,7 +60,7 @@ impl<D: Dialect> Worker<'_, D> {
                 biased;
                 record = next(&mut self.backlog, self.queue) => record,
                 () = revoked.cancelled() => continue,
-                () = self.watch.replay() => return Step::Replay(rest),
+                () = self.watch.replay() => continue,
                 () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
                 () = suspicion.notified() => {
                     if self.queue.lease.is_orphaned() {
@@ -75,7 +83,7 @@ impl<D: Dialect> Worker<'_, D> {
                 Ok(true) => {
                     return match self.gather(record).await {
                         Ok(group) => Step::Group(rest, group),
-                        Err(record) => self.first_attempt(rest, record),
+                        Err(record) => self.first_attempt(rest, record).await,
                     };
                 }
                 Ok(false) => {}
@@ -88,16 +96,12 @@ impl<D: Dialect> Worker<'_, D> {
     }
 
     /// Attempts that an earlier owner began at this record, and never ended, count.
-    fn first_attempt(&self, rest: Rest<D>, record: Record) -> Step<D> {
-        let begun = match rest.hold().begun {
-            Begun::Attempts(begun) => begun,
-            // Nobody knows which of them was tried.
-            Begun::Group => 0,
-        };
+    async fn first_attempt(&mut self, rest: Rest<D>, record: Record) -> Step<D> {
+        let begun = rest.hold().begun.attempts();
         let mut a_try = Try::new(self.work, record, begun + 1);
         if begun >= self.work.retry.max && self.work.dead_letters.are_kept() {
             a_try.attempt = begun;
-            a_try.given_up = Some(Failure::Killed { attempts: begun });
+            return self.give_up_unseen(rest, a_try).await;
         }
         Step::Begin(rest, a_try)
     }
@@ -114,6 +118,7 @@ impl<D: Dialect> Worker<'_, D> {
             }
         }
         if revoked.is_cancelled() {
+            self.take_back(&mut rest).await;
             rest.into_hold().await;
             return Step::Leave(Turn::Revoked);
         }
@@ -131,7 +136,8 @@ impl<D: Dialect> Worker<'_, D> {
             {
                 Ok(true) => fault::point("after_count"),
                 Ok(false) => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
-                Err(error) => return self.not_begun(error, rest, a_try).await,
+                // The connection may live, and the database refuse to write: nothing is tried again at once.
+                Err(error) => return self.failed(Failure::Begin(error), rest, a_try).await,
             }
         }
         let session = match rest.reopen(&self.bound.store, self.work.options()).await {
@@ -182,13 +188,7 @@ impl<D: Dialect> Worker<'_, D> {
             }
             Err(failure) => failure,
         };
-        let rest = if matches!(failure, Failure::Overran(_)) {
-            Rest::Hold(open.abandon().await)
-        } else if self.is_outage_of_the_database(&failure) {
-            Rest::Hold(open.discard())
-        } else {
-            open.rollback().await
-        };
+        let rest = self.undo(open, &failure).await;
         self.failed(failure, rest, a_try).await
     }
 
@@ -237,7 +237,7 @@ impl<D: Dialect> Worker<'_, D> {
     pub(super) fn committed(&mut self, handled: Handled, a_try: &Try) {
         fault::point("after_commit");
         self.counted = self.counted.saturating_sub(1);
-        (self.at_once, self.outages, self.moved_on) = (0, 0, true);
+        (self.at_once, self.outages, self.failed, self.moved_on) = (0, 0, 0, true);
         self.work.outage.over(&self.work.id);
         self.queue.lease.committed(a_try.record.offset() + 1);
         match handled {

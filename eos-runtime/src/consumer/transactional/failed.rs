@@ -61,6 +61,10 @@ impl<D: Dialect> Worker<'_, D> {
                 self.at_once += 1;
                 Step::Begin(rest, a_try)
             }
+            // Its handler did not run: it is not the record's fault.
+            Next::AtOnce if matches!(failure, Failure::Begin(_)) => {
+                self.met_outage(&failure, rest, a_try).await
+            }
             Next::AtOnce | Next::Later if is_last => self.give_up(failure, rest, a_try).await,
             Next::AtOnce | Next::Later => self.again_later(&failure, rest, a_try).await,
             Next::SetAside if self.work.dead_letters.are_kept() => self.give_up(failure, rest, a_try).await,
@@ -71,34 +75,53 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
+    /// Nothing of a failed attempt stays, and its connection only where it can be relied on.
+    pub(super) async fn undo(&self, open: Open<D>, failure: &Failure) -> Rest<D> {
+        if matches!(failure, Failure::Overran(_)) {
+            Rest::Hold(open.abandon().await)
+        } else if self.is_outage_of_the_database(failure) {
+            Rest::Hold(open.discard())
+        } else {
+            open.rollback().await
+        }
+    }
+
     /// Whether the connection should not be used again, because of what its database said.
-    pub(super) fn is_outage_of_the_database(&self, failure: &Failure) -> bool {
+    fn is_outage_of_the_database(&self, failure: &Failure) -> bool {
         failure.database_error().is_some() && failure.next(&self.work.classify) == Next::Outage
     }
 
     /// Waits without a connection for what is down, together with the listener's other partitions. The attempt is as if it
-    /// had not been: one that the row has counted is taken back, where the database is not what is down.
+    /// had not been.
     async fn met_outage(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         self.outages += 1;
         self.work.outage.found(&self.work.id, &self.queue.lease, &self.work.retry, failure);
-        let mut rest = self.give_seat_back(rest).await;
-        match failure.database_error().map(fault_of) {
-            Some(Fault::ReadOnly) => self.bound.store.freshness.renew(),
-            None if rest.hold().begun == Begun::Attempts(a_try.attempt) => {
-                let counting = rest.note_begun(
-                    &self.bound.store,
-                    self.work.options(),
-                    Begun::Attempts(a_try.attempt - 1),
-                );
-                match counting.await {
-                    Ok(true) => {}
-                    Ok(false) => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
-                    Err(error) => tracing::debug!(%error, "an attempt that met an outage stays counted"),
-                }
-            }
-            Some(_) | None => {}
+        if failure.database_error().map(fault_of) == Some(Fault::ReadOnly) {
+            self.bound.store.freshness.renew();
         }
+        let mut rest = self.give_seat_back(rest).await;
+        self.take_back(&mut rest).await;
         self.again_after(self.work.retry.wait(1), rest, a_try).await
+    }
+
+    /// What the row counts and has not failed is taken back, where the database lets us: an owner that comes after us would
+    /// take it for an attempt that ended its process.
+    pub(super) async fn take_back(&mut self, rest: &mut Rest<D>) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let counted = match rest.hold().begun {
+            Begun::Attempts(count) => count > self.failed,
+            Begun::Group => true,
+        };
+        if !counted {
+            return;
+        }
+        let (store, options) = (&self.bound.store, self.work.options());
+        let noting = rest.note_begun(store, options, Begun::Attempts(self.failed));
+        match tokio::time::timeout(PATIENCE, noting).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "an attempt that has not failed stays counted for now"),
+            Err(_elapsed) => tracing::debug!("an attempt that has not failed stays counted for now"),
+        }
     }
 
     async fn again_later(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
@@ -109,6 +132,7 @@ impl<D: Dialect> Worker<'_, D> {
             error = %Chain(failure),
             "the attempt failed and was rolled back; the partition waits and tries again in {wait:.1?}"
         );
+        self.failed = a_try.attempt;
         let attempt = a_try.attempt + 1;
         self.again_after(wait, rest, Try { attempt, ..a_try }).await
     }
@@ -122,7 +146,29 @@ impl<D: Dialect> Worker<'_, D> {
                 if is_news {
                     self.work.say_that_the_program_is_bad(&a_try.record, &failure, wait);
                 }
+                // Whoever takes the partition meanwhile may run a better program.
+                self.failed = a_try.attempt - 1;
+                let mut rest = self.give_seat_back(rest).await;
+                self.take_back(&mut rest).await;
                 self.again_after(wait.min(self.work.retry.max_backoff), rest, a_try).await
+            }
+        }
+    }
+
+    /// Sets a record aside whose attempts nobody saw the end of: it is not tried once more, however long it has to wait.
+    pub(super) async fn give_up_unseen(&mut self, rest: Rest<D>, a_try: Try) -> Step<D> {
+        let killed = Failure::Killed { attempts: a_try.attempt };
+        let mut rest = rest;
+        loop {
+            let Admits::After(wait, is_news) = self.work.breaker.admits() else {
+                return Step::Begin(rest, Try { given_up: Some(killed), ..a_try });
+            };
+            if is_news {
+                self.work.say_that_the_program_is_bad(&a_try.record, &killed, wait);
+            }
+            rest = self.give_seat_back(rest).await;
+            if self.queue.lease.revoked_within(wait.min(self.work.retry.max_backoff)).await {
+                return Step::Leave(Turn::Revoked);
             }
         }
     }
@@ -172,8 +218,9 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Waits without a connection, and answers a revocation at once.
     async fn again_after(&mut self, wait: Duration, rest: Rest<D>, a_try: Try) -> Step<D> {
-        let rest = self.give_seat_back(rest).await;
+        let mut rest = self.give_seat_back(rest).await;
         if self.queue.lease.revoked_within(wait).await {
+            self.take_back(&mut rest).await;
             return Step::Leave(Turn::Revoked);
         }
         Step::Begin(rest, a_try)

@@ -88,13 +88,14 @@ impl<D: Dialect> Worker<'_, D> {
         tokio::select! {
             biased;
             () = revoked.cancelled() => None,
+            () = self.bound.seats.wanted(), if self.seat.is_some() => None,
             record = tokio::time::timeout(left, self.queue.next()) => record.ok().flatten(),
         }
     }
 
     /// Groups may grow again behind one that failed.
     pub(super) fn group_went_well(&mut self) {
-        self.group_at_most = self.group_at_most.saturating_mul(2).min(self.work.group_commit.max(1));
+        self.group_at_most = self.group_at_most.saturating_mul(2).min(self.group_ceiling);
     }
 
     pub(super) async fn group(&mut self, mut rest: Rest<D>, group: Group) -> Step<D> {
@@ -151,11 +152,10 @@ impl<D: Dialect> Worker<'_, D> {
                 handle(self.handler, &mut open, deliveries, left).await
             };
             if let Err(failure) = outcome {
-                let rest = match &failure {
-                    Failure::Overran(_) => Rest::Hold(open.abandon().await),
-                    _ if self.is_outage_of_the_database(&failure) => Rest::Hold(open.discard()),
-                    _ => open.rollback().await,
-                };
+                if matches!(failure, Failure::Overran(_)) {
+                    self.group_ceiling = u32::try_from(group.tries.len() / 2).unwrap_or(1).max(1);
+                }
+                let rest = self.undo(open, &failure).await;
                 return self.ungroup(&failure, rest, group);
             }
         }

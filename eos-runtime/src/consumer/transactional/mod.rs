@@ -65,12 +65,20 @@ pub(crate) async fn run<D: LetterDialect>(
     let mut took_again = 0;
     let mut doubts = 0;
     let mut suspicions = 0;
+    let mut left = None;
     loop {
-        let owned = match owner::take(&work, &bound.store, &mut queue).await {
+        let mut owned = match owner::take(&work, &bound.store, &mut queue).await {
             Ok(owned) => owned,
             Err(Halt::Revoked) => return,
             Err(Halt::Stop(why)) => return stopped(&work, &queue.lease, None, &*why).await,
         };
+        // Nobody has died since then: what this process began here and did not see fail has not failed.
+        if let Some(Left { epoch, position, failed }) = left
+            && (owned.hold.epoch, owned.hold.next_offset) == (epoch + 1, position)
+        {
+            owned.hold.begun = Begun::Attempts(failed);
+        }
+        let (epoch, position) = (owned.hold.epoch, owned.hold.next_offset);
         let watch = bound.vigil.watch(&owned.hold.key, owned.hold.token, owned.hold.next_offset);
         let (queue_topic, queue_partition) = (Arc::clone(&queue.lease.topic), queue.lease.partition);
         let mut worker = Worker {
@@ -84,12 +92,16 @@ pub(crate) async fn run<D: LetterDialect>(
             seat: None,
             at_once: 0,
             moved_on: false,
+            let_one_through: false,
+            group_ceiling: work.group_commit.max(1),
             outages: 0,
+            failed: owned.hold.begun.attempts(),
             group_at_most: work.group_commit.max(1),
             counted: counted_at_first(&work, owned.hold.begun),
             backlog: VecDeque::new(),
         };
         let turn = worker.until_halt(owned).await;
+        left = (!worker.moved_on).then_some(Left { epoch, position, failed: worker.failed });
         if worker.moved_on {
             (took_again, doubts, suspicions) = (0, 0, 0);
         }
@@ -123,6 +135,14 @@ pub(crate) async fn run<D: LetterDialect>(
             }
         }
     }
+}
+
+/// What a worker knew of a record that it left behind: its own attempts at it.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    epoch: i64,
+    position: i64,
+    failed: u32,
 }
 
 /// Why the worker left its loop.
@@ -205,8 +225,14 @@ struct Worker<'a, D: Dialect> {
     at_once: u32,
     /// Attempts that an outage ended, in a row.
     outages: u32,
+    /// Attempts at the record behind the position that have failed; what the row counts beyond that only began.
+    failed: u32,
     /// Whether anything was committed.
     moved_on: bool,
+    /// A record comes before the next replay.
+    let_one_through: bool,
+    /// What groups may grow to: less than one that was past the deadline.
+    group_ceiling: u32,
     /// So many records a group may have now: fewer behind one that failed.
     group_at_most: u32,
     /// Attempts at so many records are counted before they begin: one of them may have been an earlier owner's last. As

@@ -1,10 +1,12 @@
-//! Records that somebody wants handled again: between two records of the partition, by its owner, one transaction each.
+//! Records that somebody wants handled again: between two records of the partition, by its owner, one at a time and one
+//! transaction each.
 //!
 //! That transaction turns the row of the dead letter and the id in the inbox by compare-and-set, so that whoever replays
 //! twice, or dies in between, does nothing twice; and it holds the partition's position, so that an owner that was fenced
 //! replays nothing. Each replay is one attempt, but for outages and transactions that met. It is counted before, because
 //! it may end the process.
 
+use super::attempt::Handled;
 use super::{Step, Turn, Worker};
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::consumer::invoke::handle;
@@ -18,7 +20,7 @@ const AT_ONCE_AT_MOST: u32 = 10;
 
 /// What became of one.
 enum Replayed<D: LetterDialect> {
-    /// Handled, given up or gone: the next.
+    /// Handled, given up or gone.
     Done(Rest<D>),
     /// Not now.
     Later(Rest<D>),
@@ -26,34 +28,44 @@ enum Replayed<D: LetterDialect> {
 }
 
 impl<D: LetterDialect> Worker<'_, D> {
-    /// Handles what is wanted in this partition, until there is nothing more or something else has to be done first.
+    /// Handles the oldest that is wanted in this partition. A record that is queued comes before the next one.
     pub(super) async fn replay(&mut self, mut rest: Rest<D>) -> Step<D> {
         self.watch.busy();
         let revoked = self.queue.lease.revoked.clone();
-        loop {
-            if revoked.is_cancelled() || self.work.outage.is_on() {
-                return Step::Wait(rest);
+        if self.work.outage.is_on() {
+            rest = self.give_seat_back(rest).await;
+            tokio::select! {
+                biased;
+                () = revoked.cancelled() => {}
+                () = self.work.outage.turn(&self.work.retry) => {}
             }
-            if self.seat.is_none() {
-                self.seat = tokio::select! {
-                    biased;
-                    () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
-                    seat = self.bound.seats.take() => Some(seat),
-                };
+        }
+        if revoked.is_cancelled() {
+            return Step::Wait(rest);
+        }
+        if self.seat.is_none() {
+            self.seat = tokio::select! {
+                biased;
+                () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
+                seat = self.bound.seats.take() => Some(seat),
+            };
+        }
+        let letter = match self.next_wanted(rest.hold().key.clone()).await {
+            Ok(Some(letter)) => letter,
+            Ok(None) => return Step::Wait(rest),
+            Err(error) => {
+                tracing::debug!(listener = %self.work.id, %error, "what is to be replayed could not be read; later");
+                return Step::Wait(self.give_seat_back(rest).await);
             }
-            let letter = match self.next_wanted(rest.hold().key.clone()).await {
-                Ok(Some(letter)) => letter,
-                Ok(None) => return Step::Wait(rest),
-                Err(error) => {
-                    tracing::debug!(listener = %self.work.id, %error, "what is to be replayed could not be read; later");
-                    return Step::Wait(self.give_seat_back(rest).await);
-                }
-            };
-            rest = match self.replay_one(rest, &letter).await {
-                Replayed::Done(rest) => rest,
-                Replayed::Later(rest) => return Step::Wait(self.give_seat_back(rest).await),
-                Replayed::Leave(turn) => return Step::Leave(turn),
-            };
+        };
+        match self.replay_one(rest, &letter).await {
+            Replayed::Done(rest) => {
+                self.watch.want_replay();
+                self.let_one_through = true;
+                Step::Wait(rest)
+            }
+            Replayed::Later(rest) => Step::Wait(self.give_seat_back(rest).await),
+            Replayed::Leave(turn) => Step::Leave(turn),
         }
     }
 
@@ -89,7 +101,9 @@ impl<D: LetterDialect> Worker<'_, D> {
             let open = match session.begin_replay(letter).await {
                 Ok(Claimed::Fresh(open)) => open,
                 // Its id was done meanwhile: what remains is to write down that nothing is left to do.
-                Ok(Claimed::Duplicate(open)) => return self.end_replay(open, letter).await,
+                Ok(Claimed::Duplicate(open)) => {
+                    return self.end_replay(open, letter, Handled::Duplicate).await;
+                }
                 Ok(Claimed::NotOurs(rest)) => {
                     return Replayed::Leave(Turn::NotOurs(rest.into_hold().await));
                 }
@@ -98,12 +112,15 @@ impl<D: LetterDialect> Worker<'_, D> {
                 }
             };
             let (failure, after) = match self.handle_replay(open, letter).await {
-                Ok(open) => return self.end_replay(open, letter).await,
+                Ok(open) => return self.end_replay(open, letter, Handled::Ran).await,
                 Err(failed) => failed,
             };
             match failure.next(&self.work.classify) {
                 Next::AtOnce => rest = after,
-                Next::Outage => return self.replay_later(said(&failure), after, letter).await,
+                Next::Outage => {
+                    self.work.outage.found(&self.work.id, &self.queue.lease, &self.work.retry, &failure);
+                    return self.replay_later(said(&failure), after, letter).await;
+                }
                 next @ (Next::Later | Next::SetAside | Next::Stop) => {
                     return self.replay_failed(&failure, failure.reason(next), after, letter).await;
                 }
@@ -126,9 +143,11 @@ impl<D: LetterDialect> Worker<'_, D> {
         }
     }
 
-    async fn end_replay(&mut self, open: Open<D>, letter: &Stored) -> Replayed<D> {
+    async fn end_replay(&mut self, open: Open<D>, letter: &Stored, handled: Handled) -> Replayed<D> {
         match open.commit().await {
+            Ok(session) if handled != Handled::Ran => Replayed::Done(Rest::Session(session)),
             Ok(session) => {
+                self.work.outage.over(&self.work.id);
                 self.work.counts.replayed.one();
                 tracing::info!(
                     listener = %self.work.id, topic = %letter.key.topic, partition = letter.key.partition,

@@ -142,7 +142,7 @@ pub(super) async fn a_listeners_ids_are_the_same_when_the_record_is_handled_agai
     let mut idle = owner(h, 0).await;
     for _ in 0..2 {
         let mut open = fresh(begin(idle, at(0)).await);
-        let tx = open.tx_to_handle(Some(&record));
+        let tx = open.tx_to_handle(&record);
         tx.publish(&Placed("a", 1)).await.expect("published");
         tx.publish(&Placed("a", 1)).await.expect("published");
         commit(open).await.close().await;

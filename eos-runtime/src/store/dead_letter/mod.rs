@@ -149,9 +149,6 @@ pub(crate) struct DeadLetter<'a> {
 }
 
 impl DeadLetter<'_> {
-    /// Every database holds this much as text.
-    const LONGEST_ERROR: usize = 16 * 1024;
-
     /// The record's headers as text.
     pub(crate) fn headers(&self) -> Result<Option<String>, BoxError> {
         write_headers(&self.record.headers())
@@ -170,11 +167,18 @@ impl DeadLetter<'_> {
 
     /// The chain of causes as a column can hold it.
     pub(crate) fn error(&self) -> Cow<'_, str> {
-        let cut = self.error.floor_char_boundary(Self::LONGEST_ERROR);
-        match &self.error[..cut] {
-            text if text.contains('\0') => Cow::Owned(text.replace('\0', "\u{fffd}")),
-            text => Cow::Borrowed(text),
-        }
+        storable(self.error)
+    }
+}
+
+/// Every database holds this much as text.
+const LONGEST_ERROR: usize = 16 * 1024;
+
+/// A text that every database can hold.
+pub(crate) fn storable(text: &str) -> Cow<'_, str> {
+    match &text[..text.floor_char_boundary(LONGEST_ERROR)] {
+        text if text.contains('\0') => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        text => Cow::Borrowed(text),
     }
 }
 
@@ -243,7 +247,7 @@ mod tests {
             publish_to: None,
         };
         assert_eq!(letter("a\0b").error(), "a\u{fffd}b");
-        assert_eq!(letter(&long).error().len(), DeadLetter::LONGEST_ERROR);
+        assert_eq!(letter(&long).error().len(), LONGEST_ERROR);
         assert_eq!(letter("").attempts(), i32::MAX);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) trait LetterDialect: Dialect {
         to: State,
     ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
-    /// Gives one that waits for somebody another payload, and keeps the one that came; says whether there was one.
+    /// Gives one that is dead another payload, and keeps the one that came; says whether there was one.
     fn edit(
         store: &Store<Self>,
         id: i64,
@@ -123,7 +123,7 @@ macro_rules! letter_dialect {
                      edited_at = {}, payload = ",
                     store.schema, $words.stamp
                 ));
-                query.push_bind(payload.map(<[u8]>::to_vec)).push(" where id = ").push_bind(id).push(" and state in (0, 2)");
+                query.push_bind(payload.map(<[u8]>::to_vec)).push(" where id = ").push_bind(id).push(" and state = 0");
                 Ok(write(store, query.build().persistent(false)).await? == 1)
             }
 
@@ -196,7 +196,7 @@ macro_rules! letter_dialect {
                     "update {}eos_dead_letter set state = 0, changed_at = {}, reason = ",
                     store.schema, $words.stamp
                 ));
-                query.push_bind(reason.to_owned()).push(", error = ").push_bind(error.to_owned());
+                query.push_bind(reason.to_owned()).push(", error = ").push_bind($crate::store::dead_letter::storable(error).into_owned());
                 query.push(" where state = 2 and id = ").push_bind(letter.id);
                 write(store, query.build().persistent(false)).await.map(drop)
             }

@@ -153,7 +153,7 @@ pub(super) async fn begin_replay(
         sql.push_str(&format!(
             "insert into {schema}eos_inbox(stream,message_id,seen_at) select {},x'{hex}',unix_timestamp() from dual \
              where row_count()=1 \
-             on duplicate key update outcome=if(outcome=1,0,outcome+0*last_insert_id(1));",
+             on duplicate key update outcome=if(outcome=1,0,outcome+0*last_insert_id(1)),seen_at=unix_timestamp();",
             hold.stream
         ));
     }

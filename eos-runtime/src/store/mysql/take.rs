@@ -172,12 +172,12 @@ async fn end_holder(store: &Store<MySql>, tx: &mut Tx<MySql>, key: &PartitionKey
         let row = format!("from {}eos_position where id = {id}", store.schema);
         let look = format!(
             "set transaction isolation level read uncommitted; \
-             select epoch, last_offset, `connection`, held_until < unix_timestamp() {row}; commit; \
-             select epoch, last_offset {row}; commit"
+             select epoch, last_offset, `connection`, held_until, held_until < unix_timestamp() {row}; commit; \
+             select epoch, last_offset, `connection`, held_until {row}; commit"
         );
         let looks = message(tx, look).await.map_err(|(_, error)| error)?.rows;
         let [in_flight, committed] = looks.as_slice() else { return Ok(None) };
-        if change(in_flight)? == change(committed)? || !in_flight.try_get_unchecked::<bool, _>(3)? {
+        if change(in_flight)? == change(committed)? || !in_flight.try_get_unchecked::<bool, _>(4)? {
             return Ok(None);
         }
         let holder: i64 = in_flight.try_get_unchecked(2)?;
@@ -198,9 +198,14 @@ async fn end_holder(store: &Store<MySql>, tx: &mut Tx<MySql>, key: &PartitionKey
     }
 }
 
-/// What every take or claim changes.
-fn change(row: &MySqlRow) -> sqlx::Result<(i64, Option<i64>)> {
-    Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?))
+/// What every take, claim or replay changes.
+fn change(row: &MySqlRow) -> sqlx::Result<(i64, Option<i64>, i64, i64)> {
+    Ok((
+        row.try_get_unchecked(0)?,
+        row.try_get_unchecked(1)?,
+        row.try_get_unchecked(2)?,
+        row.try_get_unchecked(3)?,
+    ))
 }
 
 /// sqlx counts the rows that were found, also where nothing had to be changed.

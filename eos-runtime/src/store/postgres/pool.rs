@@ -97,8 +97,12 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
         "0A000" if is_stale_plan(error) => Fault::Unavailable,
         // Read-only after a failover.
         "25006" => Fault::ReadOnly,
+        // A row that a policy forbids is the row's fault; a missing right is not.
+        "42501" if routine(error) == Some("ExecWithCheckOptions") => Fault::Failed,
         // No such table, column or schema, or no right to it: the program is ahead of its migration or its grant.
         "42P01" | "42703" | "3F000" | "42501" => Fault::Unready,
+        // Out of memory, or past a limit of the configuration: one statement may be to blame.
+        "53200" | "53400" => Fault::Failed,
         // The server ended an idle or overdue transaction.
         "25P03" | "25P04" => Fault::Unavailable,
         // The timeouts of a statement and of a lock.
@@ -111,8 +115,13 @@ pub(super) fn fault(error: &sqlx::Error) -> Fault {
 /// "Cached plan must not change result type" has the code of all that is not supported; the place that says it tells.
 /// Source: `RevalidateCachedQuery` in `src/backend/utils/cache/plancache.c`.
 fn is_stale_plan(error: &sqlx::Error) -> bool {
+    routine(error) == Some("RevalidateCachedQuery")
+}
+
+/// The place in the server that said it.
+fn routine(error: &sqlx::Error) -> Option<&str> {
     let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
-    error.and_then(PgDatabaseError::routine) == Some("RevalidateCachedQuery")
+    error.and_then(PgDatabaseError::routine)
 }
 
 /// Tests a server once with these options, for a start-up error that names the setting.

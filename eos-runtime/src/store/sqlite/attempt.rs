@@ -71,7 +71,7 @@ pub(super) async fn begin_replay(
         let hex = id.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         sql.push_str(&format!(
             "insert into {schema}eos_inbox(stream,message_id) select {},x'{hex}' where changes()=1 \
-             on conflict (stream,message_id) do update set outcome=0 where outcome=1;",
+             on conflict (stream,message_id) do update set outcome=0,seen_at=cast(strftime('%s','now') as integer) where outcome=1;",
             hold.stream
         ));
     }

@@ -63,8 +63,8 @@ impl Pending {
     }
 
     /// The next record of the same transaction: what earlier ones published stays.
-    pub(crate) fn turn_to(&mut self, origin: Option<Origin>) {
-        (self.origin, self.ids) = (origin, 0);
+    pub(crate) fn turn_to(&mut self, origin: Origin) {
+        (self.origin, self.ids) = (Some(origin), 0);
     }
 
     /// The id of what is published next: repeatable in a listener, otherwise a new one in the order of time.
