@@ -211,6 +211,20 @@ pub(super) async fn a_replay_is_done_once_with_its_id_and_moves_no_position<H: H
     assert_eq!(replayed.len(), 1);
 }
 
+pub(super) async fn a_replay_of_a_record_without_an_id_is_done_once<H: Harness>(h: &H) {
+    let record = odd(0);
+    let mut open = fresh(begin(owner(h, 0).await, at(0)).await);
+    open.set_aside(letter(&record, None)).await.expect("it is written");
+    let idle = commit(open).await;
+    H::D::turn_to(h.store(), &in_states(&[State::Dead]), State::Wanted).await.expect("turned");
+    let letter = the_wanted(h).await;
+    let mut open = fresh(begin_replay::<H>(idle, &letter).await);
+    effect::<H>(&mut open, 7).await;
+    let idle = commit(open).await;
+    commit(duplicate(begin_replay::<H>(idle, &letter).await)).await.close().await;
+    assert_eq!((effects(h).await, inbox(h).await, position(h).await), (1, 0, 1));
+}
+
 pub(super) async fn a_replay_whose_id_was_done_meanwhile_handles_nothing<H: Harness>(h: &H) {
     let (idle, letter) = one_wanted(h).await;
     h.outside(&format!("update {}eos_inbox set outcome = 0", h.store().schema)).await;

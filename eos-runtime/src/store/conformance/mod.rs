@@ -53,6 +53,7 @@ macro_rules! suite {
                 an_owner_whose_position_went_back_counts_nothing
                 what_is_meant_is_listed_and_nothing_else
                 a_replay_is_done_once_with_its_id_and_moves_no_position
+                a_replay_of_a_record_without_an_id_is_done_once
                 a_replay_whose_id_was_done_meanwhile_handles_nothing
                 a_replay_whose_id_was_forgotten_remembers_it_again
                 a_replay_that_fails_leaves_it_wanted_and_dead_when_it_is_said
