@@ -280,7 +280,7 @@ mod tests {
                         max_backoff: Option::None,
                         jitter: Option::None,
                     },
-                    dead_letters: ::DeadLetters::Table,
+                    dead_letters: ::DeadLetters::Topic(Option::None),
                     needs: |__needs| {
                         <Option<MessageId> as ::FromRecord>::needs(__needs);
                     },
