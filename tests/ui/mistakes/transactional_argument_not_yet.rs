@@ -1,6 +1,6 @@
 use eos_runtime::prelude::*;
 
-#[kafka_listener(topic = "event.order", transactional(group_commit = 100))]
+#[kafka_listener(topic = "event.order", transactional(key_slots = 16))]
 async fn on_order(_tx: &mut PgTx) -> HandlerResult {
     Ok(())
 }
