@@ -114,21 +114,46 @@ impl ProducerContext for Reports {
     }
 }
 
+fn producer(servers: &str) -> ThreadedProducer<Reports> {
+    let producer = config(servers)
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", "20000")
+        .set("linger.ms", "1")
+        .create_with_context(Reports);
+    producer.expect("a producer")
+}
+
+/// What became of each record.
+async fn try_produce(
+    producer: &ThreadedProducer<Reports>,
+    topic: &str,
+    records: &[Sent],
+) -> Vec<Result<(i32, i64), String>> {
+    let mut reports = Vec::with_capacity(records.len());
+    for sent in records {
+        let (report, delivered) = oneshot::channel();
+        let headers = sent.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: value.as_deref() })
+        });
+        let mut record = BaseRecord::with_opaque_to(topic, Box::new(report)).headers(headers);
+        record.partition = sent.partition;
+        record.key = sent.key.as_deref();
+        record.payload = sent.payload.as_deref();
+        producer.send::<[u8], [u8]>(record).map_err(|(error, _)| error).expect("the queue has room");
+        reports.push(delivered);
+    }
+    let mut written = Vec::with_capacity(reports.len());
+    for report in reports {
+        written.push(report.await.expect("a report"));
+    }
+    written
+}
+
 impl Kafka {
     /// Clients for these brokers.
     pub fn new(servers: &str) -> Self {
-        let config = config(servers);
-        let producer = config
-            .clone()
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", "60000")
-            .set("linger.ms", "1")
-            .create_with_context(Reports);
-        Kafka {
-            servers: servers.to_owned(),
-            admin: config.create().expect("an admin client"),
-            producer: producer.expect("a producer"),
-        }
+        let admin = config(servers).create().expect("an admin client");
+        Kafka { servers: servers.to_owned(), admin, producer: producer(servers) }
     }
 
     /// Makes a topic, and waits until it can be used.
@@ -195,25 +220,19 @@ impl Kafka {
     }
 
     /// Produces records in this order, and waits until they are written; where each of them is.
+    ///
+    /// A producer whose broker was killed may never come to itself again (seen); another one writes what it could not.
     pub async fn produce(&self, topic: &str, records: &[Sent]) -> Vec<(i32, i64)> {
-        let mut reports = Vec::with_capacity(records.len());
-        for sent in records {
-            let (report, delivered) = oneshot::channel();
-            let headers = sent.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header { key, value: value.as_deref() })
-            });
-            let mut record = BaseRecord::with_opaque_to(topic, Box::new(report)).headers(headers);
-            record.partition = sent.partition;
-            record.key = sent.key.as_deref();
-            record.payload = sent.payload.as_deref();
-            self.producer.send::<[u8], [u8]>(record).map_err(|(error, _)| error).expect("the queue has room");
-            reports.push(delivered);
+        let mut written = try_produce(&self.producer, topic, records).await;
+        let mut producers = 1;
+        while let Some(first) = written.iter().position(Result::is_err) {
+            producers += 1;
+            assert!(producers <= 4, "the record is not written: {:?}", written[first]);
+            eprintln!("produced again by another producer: {:?}", written[first]);
+            written.truncate(first);
+            written.extend(try_produce(&producer(&self.servers), topic, &records[first..]).await);
         }
-        let mut written = Vec::with_capacity(reports.len());
-        for report in reports {
-            written.push(report.await.expect("a report").expect("the record is written"));
-        }
-        written
+        written.into_iter().flatten().collect()
     }
 
     /// Produces records inside a Kafka transaction that is committed, or aborted.
