@@ -9,7 +9,7 @@ use super::invoke::{handle, invoke};
 use super::message_id::InboxId;
 use super::work::Work;
 use crate::error::BoxError;
-use crate::listener::spec::{Dedupe, Handler, PlainHandler};
+use crate::listener::spec::{Handler, PlainHandler};
 use crate::record::Record;
 use crate::store::{Claim, Claimed, CommitFailed, Dialect, Idle, PartitionKey, Store, Tx};
 
@@ -43,10 +43,7 @@ pub(crate) async fn transactional<D: Dialect>(
         return Ok(Once::Duplicate);
     }
     let session = Idle::open(Arc::clone(store), work.options(), hold).await.map_err(|(error, _)| error)?;
-    let id = match work.dedupe {
-        Dedupe::MessageId => work.delivery(&record, 1).message_id().and_then(InboxId::new),
-        Dedupe::Position => None,
-    };
+    let id = work.inbox_id(&record);
     let claim = Claim { record: record.as_last(), message_id: id.as_ref().map(InboxId::as_bytes) };
     let (open, once) = match session.begin(claim).await.map_err(|(error, _)| error)? {
         Claimed::NotOurs(_) => return Err("another delivery to this partition came in between".into()),

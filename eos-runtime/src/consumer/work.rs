@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::breaker::Breaker;
 use super::failure::{Chain, Classify, Failure};
+use super::message_id::InboxId;
 use super::outage::Outage;
 use super::watchdog::Watchdog;
 use crate::extract::{Delivery, States};
@@ -69,6 +70,14 @@ impl Work {
              goes each {wait:.1?}, and the others wait and are tried again (`[dead_letters] breaker` and `breaker_pace`)",
             self.breaker.limit()
         );
+    }
+
+    /// The id that the record is deduped by, where it has one and that is wanted.
+    pub(super) fn inbox_id(&self, record: &Record) -> Option<InboxId> {
+        match self.dedupe {
+            Dedupe::MessageId => self.delivery(record, 1).message_id().and_then(InboxId::new),
+            Dedupe::Position => None,
+        }
     }
 
     pub(crate) fn delivery<'a>(&'a self, record: &'a Record, attempt: u32) -> Delivery<'a> {

@@ -10,6 +10,7 @@ mod dead_letter;
 mod dialect;
 mod freshness;
 mod guard;
+mod hex;
 mod migrate;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
@@ -30,6 +31,9 @@ pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle,
 pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, Stored, Unpublished};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;
+pub(crate) use hex::hex;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(crate) use hex::hex_literal;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
 pub(crate) use outbox::{

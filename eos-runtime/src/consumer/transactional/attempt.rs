@@ -108,26 +108,14 @@ impl<D: Dialect> Worker<'_, D> {
 
     pub(super) async fn begin(&mut self, mut rest: Rest<D>, a_try: Try) -> Step<D> {
         self.watch.busy();
-        let revoked = self.queue.lease.revoked.clone();
-        if self.work.outage.is_on() {
-            rest = self.give_seat_back(rest).await;
-            tokio::select! {
-                biased;
-                () = revoked.cancelled() => {}
-                () = self.work.outage.turn(&self.work.retry) => {}
-            }
-        }
-        if revoked.is_cancelled() {
+        rest = self.wait_out_outage(rest).await;
+        if self.queue.lease.revoked.is_cancelled() {
             self.take_back(&mut rest).await;
             rest.into_hold().await;
             return Step::Leave(Turn::Revoked);
         }
-        if self.seat.is_none() {
-            self.seat = tokio::select! {
-                biased;
-                () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
-                seat = self.bound.seats.take() => Some(seat),
-            };
+        if !self.take_seat().await {
+            return Step::Leave(Turn::Revoked);
         }
         if self.is_to_be_counted(&rest, &a_try) {
             match rest

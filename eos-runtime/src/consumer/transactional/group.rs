@@ -100,17 +100,12 @@ impl<D: Dialect> Worker<'_, D> {
 
     pub(super) async fn group(&mut self, mut rest: Rest<D>, group: Group) -> Step<D> {
         self.watch.busy();
-        let revoked = self.queue.lease.revoked.clone();
-        if revoked.is_cancelled() {
+        if self.queue.lease.revoked.is_cancelled() {
             rest.into_hold().await;
             return Step::Leave(Turn::Revoked);
         }
-        if self.seat.is_none() {
-            self.seat = tokio::select! {
-                biased;
-                () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
-                seat = self.bound.seats.take() => Some(seat),
-            };
+        if !self.take_seat().await {
+            return Step::Leave(Turn::Revoked);
         }
         if self.counted > 0 && rest.hold().begun != Begun::Group {
             match rest.note_begun(&self.bound.store, self.work.options(), Begun::Group).await {

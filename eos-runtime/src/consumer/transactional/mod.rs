@@ -34,7 +34,7 @@ use super::vigil::{Vigil, Watch};
 use super::watchdog::Running;
 use super::work::Work;
 use crate::error::BoxError;
-use crate::listener::spec::{Dedupe, Handler};
+use crate::listener::spec::Handler;
 use crate::record::Record;
 use crate::source::Lease;
 use crate::store::{Begun, Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
@@ -173,10 +173,7 @@ struct Try {
 
 impl Try {
     fn new(work: &Work, record: Record, attempt: u32) -> Self {
-        let id = match work.dedupe {
-            Dedupe::MessageId => work.delivery(&record, attempt).message_id().and_then(InboxId::new),
-            Dedupe::Position => None,
-        };
+        let id = work.inbox_id(&record);
         Try { record, id, attempt, given_up: None }
     }
 
@@ -263,5 +260,32 @@ impl<D: Dialect> Worker<'_, D> {
         let hold = rest.into_hold().await;
         self.seat = None;
         Rest::Hold(hold)
+    }
+
+    /// Waits, without a seat, while there is an outage, for its end or a turn to look; a revocation ends the wait.
+    async fn wait_out_outage(&mut self, rest: Rest<D>) -> Rest<D> {
+        if !self.work.outage.is_on() {
+            return rest;
+        }
+        let rest = self.give_seat_back(rest).await;
+        tokio::select! {
+            biased;
+            () = self.queue.lease.revoked.cancelled() => {}
+            () = self.work.outage.turn(&self.work.retry) => {}
+        }
+        rest
+    }
+
+    /// Waits for a seat, unless it has one; `false` where the partition was revoked meanwhile.
+    async fn take_seat(&mut self) -> bool {
+        if self.seat.is_some() {
+            return true;
+        }
+        self.seat = tokio::select! {
+            biased;
+            () = self.queue.lease.revoked.cancelled() => None,
+            seat = self.bound.seats.take() => Some(seat),
+        };
+        self.seat.is_some()
     }
 }

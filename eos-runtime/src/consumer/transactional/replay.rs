@@ -31,24 +31,12 @@ impl<D: LetterDialect> Worker<'_, D> {
     /// Handles the oldest that is wanted in this partition. A record that is queued comes before the next one.
     pub(super) async fn replay(&mut self, mut rest: Rest<D>) -> Step<D> {
         self.watch.busy();
-        let revoked = self.queue.lease.revoked.clone();
-        if self.work.outage.is_on() {
-            rest = self.give_seat_back(rest).await;
-            tokio::select! {
-                biased;
-                () = revoked.cancelled() => {}
-                () = self.work.outage.turn(&self.work.retry) => {}
-            }
-        }
-        if revoked.is_cancelled() {
+        rest = self.wait_out_outage(rest).await;
+        if self.queue.lease.revoked.is_cancelled() {
             return Step::Wait(rest);
         }
-        if self.seat.is_none() {
-            self.seat = tokio::select! {
-                biased;
-                () = revoked.cancelled() => return Step::Leave(Turn::Revoked),
-                seat = self.bound.seats.take() => Some(seat),
-            };
+        if !self.take_seat().await {
+            return Step::Leave(Turn::Revoked);
         }
         let letter = match self.next_wanted(rest.hold().key.clone()).await {
             Ok(Some(letter)) => letter,

@@ -18,7 +18,7 @@ use super::{Answers, RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, LastRecord, Stored, Tx};
+use crate::store::{Claim, Hold, LastRecord, Stored, Tx, hex_literal};
 
 /// What was claimed: enough to see afterwards whether it stands.
 #[derive(Debug)]
@@ -149,9 +149,9 @@ pub(super) async fn begin_replay(
         letter.id,
     );
     if let Some(id) = &letter.message_id {
-        let hex = id.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let id = hex_literal(id);
         sql.push_str(&format!(
-            "insert into {schema}eos_inbox(stream,message_id,seen_at) select {},x'{hex}',unix_timestamp() from dual \
+            "insert into {schema}eos_inbox(stream,message_id,seen_at) select {},{id},unix_timestamp() from dual \
              where row_count()=1 \
              on duplicate key update outcome=if(outcome=1,0,outcome+0*last_insert_id(1)),seen_at=unix_timestamp();",
             hold.stream

@@ -1,14 +1,12 @@
 //! The claim of many records at once on MySQL and MariaDB: one message for the position and a look at the inbox, one for
 //! the ids that are new. One that another transaction puts there in between fails the claim.
 
-use std::fmt::Write as _;
-
 use sqlx::{MySql, Row};
 
 use super::attempt::{Claimed, write_position};
 use super::{RowId, message};
 use crate::store::dialect::{GroupAnswer, Store, StoreOptions};
-use crate::store::{GroupClaim, Hold, Tx};
+use crate::store::{GroupClaim, Hold, Tx, hex_literal};
 
 pub(super) async fn begin(
     store: &Store<MySql>,
@@ -20,7 +18,7 @@ pub(super) async fn begin(
     let (schema, stream) = (&store.schema, hold.stream);
     let mut sql = String::with_capacity(512 + 40 * claim.ids.len());
     write_position(&mut sql, store, options, hold, claim.last);
-    let ids = claim.ids.iter().map(|id| hex(id)).collect::<Vec<_>>();
+    let ids = claim.ids.iter().map(|id| hex_literal(id)).collect::<Vec<_>>();
     if !ids.is_empty() {
         sql.push_str(&format!(
             "select message_id from {schema}eos_inbox where stream={stream} and message_id in ({})",
@@ -45,14 +43,4 @@ pub(super) async fn begin(
     sql.push_str("savepoint eos_alive");
     message(tx, sql).await.map_err(|(_, error)| error)?;
     Ok(GroupAnswer { position: Some(hold.locator), seen, proof })
-}
-
-#[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
-fn hex(id: &[u8]) -> String {
-    let mut hex = "x'".to_owned();
-    for byte in id {
-        write!(hex, "{byte:02x}").expect("to a String");
-    }
-    hex.push('\'');
-    hex
 }

@@ -9,11 +9,11 @@ use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 
 use super::run;
-use crate::store::Store;
 use crate::store::outbox::{
     Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    are_these, hex, listed, relay_dialect, without_arrays,
+    are_these, listed, relay_dialect, without_arrays,
 };
+use crate::store::{Store, hex};
 
 const WORDS: Words = Words {
     now_ms: "cast(unix_timestamp(now(3)) * 1000 as signed)",

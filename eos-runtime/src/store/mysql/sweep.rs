@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, MySql, Row};
 
 use crate::store::dialect::{Store, SweepCursor, Swept};
+use crate::store::hex_literal;
 
 /// Keys in one step.
 const ROWS: usize = 2_000;
@@ -23,7 +24,7 @@ pub(super) async fn sweep(
         None => (i32::MIN, None),
     };
     let old = format!("seen_at < unix_timestamp() - {}", retention.as_secs());
-    let after = id.map_or_else(String::new, |id| format!("and message_id > {}", hex(id)));
+    let after = id.map_or_else(String::new, |id| format!("and message_id > {}", hex_literal(id)));
     let sql = format!(
         "select message_id, {old} from {inbox} where stream = {stream} {after} order by message_id limit {ROWS}"
     );
@@ -33,7 +34,7 @@ pub(super) async fn sweep(
         .map(|row| Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?)))
         .collect::<sqlx::Result<Vec<(Vec<u8>, bool)>>>()?;
 
-    let overdue: Vec<_> = rows.iter().filter(|(_, old)| *old).map(|(id, _)| hex(id)).collect();
+    let overdue: Vec<_> = rows.iter().filter(|(_, old)| *old).map(|(id, _)| hex_literal(id)).collect();
     let mut deleted = 0;
     if !overdue.is_empty() {
         let sql = format!(
@@ -61,9 +62,4 @@ async fn next_stream(store: &Store<MySql>, stream: i32) -> sqlx::Result<Option<S
     let next: Option<i32> =
         sqlx::query_scalar(AssertSqlSafe(sql)).bind(stream).fetch_one(&store.pool).await?;
     Ok(next.map(|next| SweepCursor(next.to_be_bytes().to_vec())))
-}
-
-fn hex(id: &[u8]) -> String {
-    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("x'{digits}'")
 }

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::store::hex;
+
 /// An event on its way into the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -27,7 +29,7 @@ impl Entry {
     pub(crate) fn aggregate_id(&self) -> Option<Cow<'_, str>> {
         self.key.as_deref().map(|key| match text(key) {
             Some(text) => Cow::Borrowed(text),
-            None => Cow::Owned(key.iter().fold("\\x".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))),
+            None => Cow::Owned(format!("\\x{}", hex(key))),
         })
     }
 

@@ -175,11 +175,6 @@ pub(crate) fn are_these(entries: &[super::relay::Sent]) -> String {
     format!("seq in {} and id in ('{}')", listed(&seqs), ids.join("','"))
 }
 
-/// A text's bytes in hex.
-pub(crate) fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The implementation, once for each database, since sqlx's traits cannot be named for all of them at once.
 macro_rules! relay_dialect {
     ($database:ty, $words:expr) => {

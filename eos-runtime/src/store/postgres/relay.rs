@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::outbox::CHANNEL;
 use super::run;
-use crate::store::Store;
 use crate::store::outbox::{
     Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    hex, listed, relay_dialect,
+    listed, relay_dialect,
 };
+use crate::store::{Store, hex};
 
 const WORDS: Words = Words {
     now_ms: "(extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint",

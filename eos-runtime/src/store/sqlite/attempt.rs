@@ -15,7 +15,7 @@ use super::lock::{self, Turn};
 use super::{NOW_MS, RowId, code, statements};
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, LastRecord, Stored, Tx};
+use crate::store::{Claim, Hold, LastRecord, Stored, Tx, hex_literal};
 
 /// Makes a connection a session's: sqlx's depth at one while no transaction is open, and a way to interrupt what
 /// still runs on the connection's thread when the session is dropped.
@@ -68,9 +68,9 @@ pub(super) async fn begin_replay(
         letter.id,
     );
     if let Some(id) = &letter.message_id {
-        let hex = id.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let id = hex_literal(id);
         sql.push_str(&format!(
-            "insert into {schema}eos_inbox(stream,message_id) select {},x'{hex}' where changes()=1 \
+            "insert into {schema}eos_inbox(stream,message_id) select {},{id} where changes()=1 \
              on conflict (stream,message_id) do update set outcome=0,seen_at=cast(strftime('%s','now') as integer) where outcome=1;",
             hold.stream
         ));

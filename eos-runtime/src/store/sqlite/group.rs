@@ -1,13 +1,11 @@
 //! The claim of many records at once in a SQLite file, which nobody else writes to meanwhile.
 
-use std::fmt::Write as _;
-
 use sqlx::{AssertSqlSafe, Row, Sqlite};
 
 use super::attempt::write_begin_position;
 use super::{RowId, lock, statements};
 use crate::store::dialect::{GroupAnswer, Store, StoreOptions};
-use crate::store::{GroupClaim, Hold, Tx};
+use crate::store::{GroupClaim, Hold, Tx, hex_literal};
 
 pub(super) async fn begin(
     store: &Store<Sqlite>,
@@ -24,7 +22,7 @@ pub(super) async fn begin(
     if changed.get(1) != Some(&1) {
         return Ok(GroupAnswer { position: None, seen: Vec::new(), proof: turn });
     }
-    let ids = claim.ids.iter().map(|id| hex(id)).collect::<Vec<_>>();
+    let ids = claim.ids.iter().map(|id| hex_literal(id)).collect::<Vec<_>>();
     let look = format!(
         "select message_id from {schema}eos_inbox where stream={stream} and message_id in ({})",
         ids.join(",")
@@ -42,14 +40,4 @@ pub(super) async fn begin(
     sql.push_str("savepoint eos_alive");
     statements(tx, sql).await.map_err(|(_, error)| error)?;
     Ok(GroupAnswer { position: Some(hold.locator), seen, proof: turn })
-}
-
-#[expect(clippy::expect_used, reason = "writing to a String cannot fail")]
-fn hex(id: &[u8]) -> String {
-    let mut hex = "x'".to_owned();
-    for byte in id {
-        write!(hex, "{byte:02x}").expect("to a String");
-    }
-    hex.push('\'');
-    hex
 }

@@ -8,11 +8,11 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 
 use super::NOW_MS;
 use super::lock::{self, Turn};
-use crate::store::Store;
 use crate::store::outbox::{
     Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    are_these, hex, listed, relay_dialect, without_arrays,
+    are_these, listed, relay_dialect, without_arrays,
 };
+use crate::store::{Store, hex};
 
 const WORDS: Words = Words {
     now_ms: NOW_MS,
