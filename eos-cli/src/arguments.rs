@@ -156,7 +156,7 @@ pub(crate) struct Filters {
 
     /// Set aside for this reason
     #[arg(long, value_name = "REASON",
-          value_parser = PossibleValuesParser::new(["poison", "failed", "overran", "panicked", "killed"]))]
+          value_parser = PossibleValuesParser::new(["poison", "failed", "overran", "panicked", "killed", "behind"]))]
     pub(crate) reason: Option<String>,
 
     /// With this number (repeatable)
@@ -257,6 +257,8 @@ pub(crate) enum PositionsCommand {
 pub(crate) enum StateName {
     /// It waits until somebody looks
     Dead,
+    /// It waits for its turn, and is tried again by itself
+    Parked,
     /// It is to be handled again
     Wanted,
     /// It was handled after all
@@ -266,12 +268,13 @@ pub(crate) enum StateName {
 }
 
 impl StateName {
-    pub(crate) const ALL: [StateName; 4] =
-        [StateName::Dead, StateName::Wanted, StateName::Replayed, StateName::Discarded];
+    pub(crate) const ALL: [StateName; 5] =
+        [StateName::Dead, StateName::Parked, StateName::Wanted, StateName::Replayed, StateName::Discarded];
 
     pub(crate) fn state(self) -> State {
         match self {
             StateName::Dead => State::Dead,
+            StateName::Parked => State::Parked,
             StateName::Wanted => State::Wanted,
             StateName::Replayed => State::Replayed,
             StateName::Discarded => State::Discarded,

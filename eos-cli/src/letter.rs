@@ -79,6 +79,9 @@ fn fate(letter: &DeadLetter) -> String {
     let edited = if letter.edited { "; its payload was edited" } else { "" };
     let fate = match letter.state {
         State::Dead => "dead, it waits until somebody replays or discards it",
+        State::Parked => {
+            "parked, it waits for its turn behind what is parked of its key, and is tried again by itself"
+        }
         State::Wanted => "wanted, it waits for a running listener of its group",
         State::Replayed => "replayed, it was handled after all",
         State::Discarded => "discarded, nobody wants it handled",

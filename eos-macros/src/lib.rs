@@ -44,6 +44,7 @@ use proc_macro::TokenStream;
 /// | `concurrency = 4` | consumers of it in this process | 1 |
 /// | `transactional` | its SQL effects happen once | at least once |
 /// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
+/// | `on_failure = "park"` | a record that failed waits in the database with the later ones of its key, and other keys go on; `"block"`: its partition waits | `"block"` |
 /// | `dead_letter = topic`, `topic("…")`, `"table"`, `"off"` | where a record goes that no attempt can handle: to a topic (and the table), to the table alone, or nowhere, so that it stops its partition | the table, or a topic where there is no database |
 /// | `max_batch = 500`, `max_wait = "50ms"` | how many records a batch may have, and how long it waits for more than are queued | 500, and not at all |
 ///

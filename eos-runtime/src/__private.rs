@@ -11,7 +11,7 @@ pub use crate::extract::{
 pub use crate::listener::outcome::{IntoOutcome, Reply};
 pub use crate::listener::spec::{
     BatchHandler, Body, DeadLetters, Dedupe, Handler, HandlerFuture, Isolation, ListenerSpec, Mode,
-    PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
+    OnFailure, PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
 pub use crate::outbox::scope::{

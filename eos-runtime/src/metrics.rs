@@ -11,6 +11,8 @@
 //! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone |
 //! | `eos_records_set_aside_total` | `listener` | records that no attempt could handle, and that are in `eos_dead_letter` instead |
 //! | `eos_records_replayed_total` | `listener` | records that had been set aside, and were handled when somebody asked for it |
+//! | `eos_records_parked_total` | `listener` | records that were parked, because they failed or because an earlier one of their key is |
+//! | `eos_records_unparked_total` | `listener` | records that were parked, and are handled; they count as applied, too |
 //! | `eos_attempts_failed_total` | `listener` | attempts that failed, for whatever reason but an outage |
 //! | `eos_outbox_published_total` | `database` | entries of the outbox that this process has put into Kafka |
 //! | `eos_outbox_refused_total` | `database` | refusals that were marked in an entry's row, see [`outbox`](mod@crate::outbox); one that is tried again and refused again counts again |
@@ -81,6 +83,10 @@ pub(crate) struct ListenerCounts {
     pub(crate) set_aside: Tally,
     /// Records that had been set aside, and were handled after all.
     pub(crate) replayed: Tally,
+    /// Records that were parked.
+    pub(crate) parked: Tally,
+    /// Records that were parked, and are handled.
+    pub(crate) unparked: Tally,
 }
 
 impl ListenerCounts {
@@ -102,6 +108,12 @@ impl ListenerCounts {
             ),
             set_aside: Tally::told(
                 metrics::counter!("eos_records_set_aside_total", "listener" => listener.clone()),
+            ),
+            parked: Tally::told(
+                metrics::counter!("eos_records_parked_total", "listener" => listener.clone()),
+            ),
+            unparked: Tally::told(
+                metrics::counter!("eos_records_unparked_total", "listener" => listener.clone()),
             ),
             replayed: Tally::told(metrics::counter!("eos_records_replayed_total", "listener" => listener)),
         }

@@ -143,12 +143,16 @@ impl Database {
             }
         };
         let database = Database { pool, url: own, server_url: url.to_owned(), name: name.to_owned() };
-        database
-            .execute(
-                "create table applied (order_id varchar(40) not null, part integer not null, off bigint not null, \
-                 pid bigint not null)",
-            )
-            .await;
+        let sequence = match kind {
+            Kind::Postgres => "bigserial",
+            Kind::MariaDb => "bigint not null auto_increment primary key",
+            Kind::Sqlite => "integer primary key autoincrement",
+        };
+        let table = format!(
+            "create table applied (order_id varchar(40) not null, part integer not null, off bigint not null, \
+             pid bigint not null, seq {sequence})"
+        );
+        database.execute(&table).await;
         database
     }
 
@@ -219,6 +223,14 @@ impl Database {
         Ok(rows.into_iter().map(|(order_id, part, off, pid)| Applied { order_id, part, off, pid }).collect())
     }
 
+    /// The same, in the order in which they were written; a partition's writers come one after the other.
+    pub async fn applied_in_order(&self) -> sqlx::Result<Vec<Applied>> {
+        let sql = "select order_id, part, off, pid from applied order by seq";
+        let rows: Vec<(String, i32, i64, i64)> =
+            on_pool!(self, pool => sqlx::query_as(sql).fetch_all(pool).await)?;
+        Ok(rows.into_iter().map(|(order_id, part, off, pid)| Applied { order_id, part, off, pid }).collect())
+    }
+
     /// The positions; an error while eos has not made its tables yet.
     pub async fn positions(&self, group: &str, topic: &str) -> sqlx::Result<Vec<Position>> {
         let sql = AssertSqlSafe(format!(
@@ -258,6 +270,15 @@ impl Database {
                 error,
             })
             .collect())
+    }
+
+    /// How many records are parked; an error while eos has not made its tables yet.
+    pub async fn parked(&self, group: &str, topic: &str) -> sqlx::Result<i64> {
+        self.number(&format!(
+            "select count(*) from eos_dead_letter \
+             where group_id = '{group}' and topic = '{topic}' and state in (1, 5)"
+        ))
+        .await
     }
 
     /// The ids in the inbox of a group and topic.

@@ -12,6 +12,7 @@
 )]
 #![allow(clippy::missing_errors_doc, reason = "what a condition returns as an error is what the test prints")]
 
+mod chance;
 mod connect;
 mod database;
 mod kafka;
@@ -25,13 +26,14 @@ mod service;
 mod tell;
 mod waiting;
 
+pub use chance::{Chance, number};
 pub use connect::Connect;
 pub use database::{Applied, Database, Kind, Position, SetAside};
 pub use kafka::{Kafka, Seen, Sent};
 pub use order::{Order, What};
 pub use outbox::{Delivery, Events, Raw};
 pub use private::Private;
-pub use scene::Scene;
+pub use scene::{Produced, Scene};
 pub use servers::{kafka_tool, servers};
 pub use service::{Launch, Service};
 pub use tell::{Told, tell};

@@ -25,6 +25,8 @@ pub enum What {
     Hold,
     /// Fails at the first two attempts, after its writes.
     FailTwice,
+    /// Fails at its first attempts, none to three of them by its id, after its writes.
+    FailSome,
     /// Fails at every attempt.
     FailAlways,
     /// Says that it can never succeed.
@@ -63,8 +65,25 @@ impl What {
 }
 
 impl Order {
-    /// A new one.
+    const ANYBODY: &str = "Ada";
+
+    /// A new one, with a key of its own.
     pub fn new(what: What) -> Self {
-        Order { order_id: Uuid::new_v4(), customer: "Ada".to_owned(), amount_cents: 4200, what }
+        Self::of(Self::ANYBODY, what)
+    }
+
+    /// One of a customer whose orders have the same key.
+    pub fn of(customer: &str, what: What) -> Self {
+        Order { order_id: Uuid::new_v4(), customer: customer.to_owned(), amount_cents: 4200, what }
+    }
+
+    /// The key of its record.
+    pub fn key(&self) -> String {
+        if self.customer == Self::ANYBODY { self.order_id.to_string() } else { self.customer.clone() }
+    }
+
+    /// How often it [fails at first](What::FailSome).
+    pub fn failures(&self) -> u32 {
+        u32::from(self.order_id.as_bytes()[0] % 4)
     }
 }

@@ -256,6 +256,33 @@ impl Scene {
         .await;
     }
 
+    /// Waits until nothing is parked.
+    pub async fn nothing_is_parked(&self) {
+        let parked = async || match self.database.parked(&self.group, &self.topic).await {
+            Ok(0) => Ok(()),
+            Ok(parked) => Err(format!("{parked} are")),
+            Err(error) => Err(error.to_string()),
+        };
+        eventually("nothing is parked", PATIENCE, parked).await;
+    }
+
+    /// That the orders of each customer were applied in the order of the log.
+    pub async fn assert_customers_in_order(&self) {
+        let ledger = self.ledger();
+        let customers: HashMap<String, &str> =
+            ledger.iter().map(|sent| (sent.order.order_id.to_string(), &*sent.order.customer)).collect();
+        let mut last: HashMap<&str, i64> = HashMap::new();
+        for effect in self.database.applied_in_order().await.expect("effects can be read") {
+            let customer = customers[&effect.order_id];
+            let before = last.insert(customer, effect.off);
+            assert!(
+                before.is_none_or(|before| before < effect.off),
+                "the order of {customer} at {} was applied after that at {before:?}",
+                effect.off
+            );
+        }
+    }
+
     /// What is set aside, nothing while there are no tables.
     pub async fn dead_letters(&self) -> Vec<SetAside> {
         self.database.dead_letters(&self.group, &self.topic).await.unwrap_or_default()
@@ -418,7 +445,7 @@ fn inbox_disagrees(ledger: &[Produced], inbox: &[Vec<u8>]) -> Vec<String> {
 fn record(order: &Order, message_id: Option<&str>, partition: Option<i32>) -> Sent {
     Sent {
         partition,
-        key: Some(order.order_id.to_string().into_bytes()),
+        key: Some(order.key().into_bytes()),
         payload: Some(serde_json::to_vec(order).expect("an order is JSON")),
         headers: message_id
             .map(|id| ("message-id".to_owned(), Some(id.as_bytes().to_vec())))

@@ -57,6 +57,15 @@ impl Launch {
         self
     }
 
+    /// A record that failed is parked, with the later ones of its key, and the others go on.
+    #[must_use]
+    pub fn parking(mut self) -> Self {
+        for listener in ["POSTGRES", "MARIADB", "SQLITE", "POSTGRES_IN_GROUPS", "BATCHES"] {
+            self = self.env(&format!("EOS__LISTENERS__SINKS__{listener}__ON_FAILURE"), "park");
+        }
+        self
+    }
+
     /// With as many orders in one transaction as are queued.
     #[must_use]
     pub fn in_groups(self, kind: Kind) -> Self {

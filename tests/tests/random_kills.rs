@@ -4,21 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use eos_tests::{Kind, Scene, Service, What};
+use eos_tests::{Chance, Kind, Scene, Service, What, number};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
 /// `EOS_TEST_SEED` repeats a run's choices, `EOS_TEST_SECONDS` makes it longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_of_three_members_leave_each_order_once() {
-    let seed = number("EOS_TEST_SEED").unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0));
+    let mut chance = Chance::of_this_run();
     let during = Duration::from_secs(number("EOS_TEST_SECONDS").unwrap_or(60));
-    eprintln!("EOS_TEST_SEED={seed}");
-    let mut chance = Chance(seed);
 
     let scene = Arc::new(Scene::new(Kind::Postgres, 6, SINKS).await);
     let done = Arc::new(AtomicBool::new(false));
-    let producing = tokio::spawn(produce(Arc::clone(&scene), Arc::clone(&done), Chance(seed ^ 1)));
+    let producing = tokio::spawn(produce(Arc::clone(&scene), Arc::clone(&done), chance.other()));
     let mut members: Vec<Service> = (0..3).map(|_| scene.launch().start()).collect();
     let mut kills = 0;
     let began = Instant::now();
@@ -51,22 +49,5 @@ async fn produce(scene: Arc<Scene>, done: Arc<AtomicBool>, mut chance: Chance) {
         }
         scene.produce_without_ids(chance.below(10) as usize).await;
         tokio::time::sleep(Duration::from_millis(chance.below(200))).await;
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
-
-/// Numbers that a seed repeats (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
     }
 }

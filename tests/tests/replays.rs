@@ -37,7 +37,7 @@ async fn a_thousand_replayed_twice_with_kills_in_between_are_handled_once() {
     scene.produce(What::FailAlways, 1000).await;
     all_set_aside(&scene).await;
     assert_eq!(replay(&scene).await, 1000);
-    for point in ["replay_after_count@150=kill", "replay_after_handler@150=kill"] {
+    for point in ["replay_after_count@150=kill", "stored_after_handler@150=kill"] {
         let mut dies = scene.launch().env("SINK_FIXED", "yes").fault(point).start();
         dies.is_killed().await;
         assert_eq!(replay(&scene).await, 0, "they are asked for already");

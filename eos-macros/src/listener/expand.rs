@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::Ident;
 
-use super::model::{AtOnce, DeadLetters, Dedupe, Id, Listener, Mode, Parameter, Retry, Topics};
+use super::model::{AtOnce, DeadLetters, Dedupe, Id, Listener, Mode, OnFailure, Parameter, Retry, Topics};
 use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
@@ -29,6 +29,10 @@ fn record(listener: &Listener) -> TokenStream {
     let concurrency = listener.concurrency;
     let mode = mode(&listener.mode);
     let retry = retry(listener.retry);
+    let on_failure = match listener.on_failure {
+        OnFailure::Block => format_ident!("Block"),
+        OnFailure::Park => format_ident!("Park"),
+    };
     let dead_letters = dead_letters(listener);
     let taken = Taken::by(listener);
     let needs = listener.parameters.iter().map(|parameter| needs(parameter, taken));
@@ -44,6 +48,7 @@ fn record(listener: &Listener) -> TokenStream {
             concurrency: #concurrency,
             mode: #mode,
             retry: #retry,
+            on_failure: #eos::OnFailure::#on_failure,
             dead_letters: #dead_letters,
             needs: |__needs| { #(#needs)* },
             body: || #body,
@@ -280,6 +285,7 @@ mod tests {
                         max_backoff: Option::None,
                         jitter: Option::None,
                     },
+                    on_failure: ::OnFailure::Block,
                     dead_letters: ::DeadLetters::Topic(Option::None),
                     needs: |__needs| {
                         <Option<MessageId> as ::FromRecord>::needs(__needs);
@@ -325,6 +331,7 @@ mod tests {
                         max_backoff: Option::None,
                         jitter: Option::None,
                     },
+                    on_failure: ::OnFailure::Block,
                     dead_letters: ::DeadLetters::Table,
                     needs: |__needs| {
                         <Json<OrderPlaced> as ::FromRecord>::needs(__needs);
@@ -373,6 +380,7 @@ mod tests {
                         max_backoff: Option::None,
                         jitter: Option::None,
                     },
+                    on_failure: ::OnFailure::Block,
                     dead_letters: ::DeadLetters::Table,
                     needs: |__needs| {
                         <Option<OrderPlaced> as ::FromRecord>::needs(__needs);
@@ -428,6 +436,7 @@ mod tests {
                         max_backoff: Option::None,
                         jitter: Option::None,
                     },
+                    on_failure: ::OnFailure::Block,
                     dead_letters: ::DeadLetters::Table,
                     needs: |__needs| {},
                     body: || <Db as ::TransactionParam>::body(

@@ -28,6 +28,7 @@ pub(crate) struct Listener {
     pub(crate) concurrency: u16,
     pub(crate) mode: Mode,
     pub(crate) retry: Retry,
+    pub(crate) on_failure: OnFailure,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) returns: Type,
@@ -92,6 +93,14 @@ pub(crate) struct Retry {
     pub(crate) jitter: Option<f64>,
 }
 
+/// `on_failure = "…"`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum OnFailure {
+    #[default]
+    Block,
+    Park,
+}
+
 /// `dead_letter = …`.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum DeadLetters {
@@ -137,6 +146,13 @@ impl Listener {
                  it does without a word), or `\"off\"`",
             );
         }
+        if let (None, None, Some(word)) = (&words.transactional, &shape.transaction, &words.park) {
+            mistakes.at(
+                word,
+                "a listener without a transaction has no database to park records in; add `transactional` to the attribute, \
+                 and `tx: &mut PgTx` (or `&mut MySqlTx`, `&mut SqliteTx`) to the function",
+            );
+        }
         let batch = batch(&words, &shape, mistakes);
         let mode = mode(words.transactional, shape.transaction, batch, mistakes);
         Some(Listener {
@@ -148,6 +164,7 @@ impl Listener {
             concurrency: words.concurrency,
             mode: mode?,
             retry: words.retry,
+            on_failure: words.on_failure,
             dead_letters: words.dead_letters,
             parameters: shape.parameters,
             returns: shape.returns?,

@@ -14,10 +14,10 @@ use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::listener::resolved::{DeadLetterTopic, DeadLetters, Listener, Promise};
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{Body, DeadLetters as Spoken, ListenerSpec, Mode, Transactional};
+use crate::listener::spec::{Body, DeadLetters as Spoken, ListenerSpec, Mode, OnFailure, Transactional};
 use crate::settings::{
-    DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns, RetryOverride,
-    Settings, Values, either, keep, tables_read,
+    self, DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns,
+    RetryOverride, Settings, Values, either, keep, tables_read,
 };
 
 /// What will run.
@@ -134,6 +134,7 @@ impl<'a> Making<'a> {
         let group = self.group(spec, over);
         let promise = self.promise(spec);
         let retry = self.retry(spec, over);
+        let on_failure = self.on_failure(spec, over);
         let dead_letters = self.dead_letters(spec, over, topics.as_deref().unwrap_or_default());
         self.needs(spec);
         Some(Listener {
@@ -144,6 +145,7 @@ impl<'a> Making<'a> {
             concurrency,
             promise: promise?,
             retry: retry?,
+            on_failure: on_failure?,
             dead_letters: dead_letters?,
         })
     }
@@ -226,6 +228,24 @@ impl<'a> Making<'a> {
             return None;
         }
         Some(retry)
+    }
+
+    /// What its partitions do while a record waits; without a database nothing can be parked.
+    fn on_failure(&self, spec: &ListenerSpec, over: Option<&ListenerOverride>) -> Option<OnFailure> {
+        let on_failure = match over.and_then(|over| over.on_failure) {
+            Some(settings::OnFailure::Park) => OnFailure::Park,
+            Some(settings::OnFailure::Block) => OnFailure::Block,
+            None => spec.on_failure,
+        };
+        if (on_failure, spec.mode) == (OnFailure::Park, Mode::Plain) {
+            self.found.add(format!(
+                "listener `{}`: `on_failure = \"park\"`, but it has no database to park records in; make it `transactional`, \
+                 or choose `block`",
+                spec.id
+            ));
+            return None;
+        }
+        Some(on_failure)
     }
 
     /// Where the listener's dead letters go; without a database there is no table.

@@ -170,6 +170,8 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),
             retry: listener.retry,
+            on_failure: listener.on_failure,
+            parked_at_most: settings.dead_letters.parked_at_most as usize,
             dead_letters: listener.dead_letters.clone(),
             letters: letters.cloned(),
             breaker: Breaker::new(settings.dead_letters.breaker, settings.dead_letters.breaker_pace),
@@ -288,6 +290,7 @@ fn say_counts(work: &Work) {
         duplicates = counts.duplicates.sum(),
         failed_attempts = counts.failed.sum(),
         set_aside = counts.set_aside.sum(),
+        parked = counts.parked.sum(),
         without_message_id = counts.without_id.sum(),
         "what this process did"
     );

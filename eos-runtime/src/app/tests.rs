@@ -7,7 +7,7 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::listener::resolved::{DatabaseRef, Promise};
 use crate::listener::spec::{
-    Body, DeadLetters, Dedupe, Handler, Isolation, ListenerSpec, Mode, Retry, Transactional,
+    Body, DeadLetters, Dedupe, Handler, Isolation, ListenerSpec, Mode, OnFailure, Retry, Transactional,
 };
 use crate::settings::{Environment, Mistakes};
 
@@ -24,6 +24,7 @@ fn plain(id: &'static str, topics: &'static [&'static str]) -> ListenerSpec {
         concurrency: 1,
         mode: Mode::Plain,
         retry: Retry::default(),
+        on_failure: OnFailure::Block,
         dead_letters: DeadLetters::Topic(None),
         needs: |_| {},
         body: || Body::Plain(|_| Box::pin(async { Ok(()) })),

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
-//! of a listener know together; `transactional/failed.rs` does it.
+//! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it.
 
 mod breaker;
 mod failure;
@@ -20,6 +20,7 @@ mod message_id;
 pub(crate) mod once;
 mod outage;
 mod owner;
+mod parking;
 mod plain;
 mod queue;
 mod seats;

@@ -10,18 +10,20 @@ use std::time::{Duration, Instant};
 
 use super::failure::Chain;
 use super::log_identity::{StartAt, WrongLog, start_at};
+use super::parking::Parking;
 use super::queue::Queue;
 use super::work::Work;
 use crate::error::BoxError;
 use crate::fault;
 use crate::settings::Start;
 use crate::source::{Lease, SourceError};
-use crate::store::{Begun, Dialect, Hold, PartitionKey, Store, Stream};
+use crate::store::{Begun, Dialect, Hold, LetterDialect, PartitionKey, Store, Stream};
 
 /// A partition that is ours, positioned at the record to go on with.
 pub(super) struct Owned<L> {
     pub(super) hold: Hold<L>,
     pub(super) start: StartAt,
+    pub(super) parking: Parking,
 }
 
 /// Why there is nothing to work on.
@@ -36,7 +38,7 @@ pub(super) enum Halt {
 ///
 /// # Cancel safety
 /// A take that was on its way may still happen; it fences an owner that then asks the group and takes it back.
-pub(super) async fn take<D: Dialect>(
+pub(super) async fn take<D: LetterDialect>(
     work: &Work,
     store: &Store<D>,
     queue: &mut Queue,
@@ -80,7 +82,7 @@ enum TakeFailed {
 }
 
 /// One try; `None` when the group did not confirm.
-async fn try_take<D: Dialect>(
+async fn try_take<D: LetterDialect>(
     work: &Work,
     store: &Store<D>,
     queue: &mut Queue,
@@ -114,6 +116,8 @@ async fn try_take<D: Dialect>(
         return Ok(None);
     }
     queue.confirmed = true;
+    let parked = D::parked(store, &key).await.map_err(TakeFailed::Store)?;
+    let parking = Parking::new(parked, &work.retry, work.parked_at_most, Instant::now());
     let lease = &queue.lease;
     if hold.next_offset > log.high {
         // The earlier owner may have moved on since we looked.
@@ -128,9 +132,9 @@ async fn try_take<D: Dialect>(
     queue.seek(start.offset).await.map_err(TakeFailed::Source)?;
     tracing::info!(
         listener = %work.id, topic = %key.topic, partition = key.partition, group = %key.group,
-        position = hold.next_offset, epoch = hold.epoch, new = hold.created, "took the partition"
+        position = hold.next_offset, epoch = hold.epoch, new = hold.created, parked = parking.len(), "took the partition"
     );
-    Ok(Some(Owned { hold, start }))
+    Ok(Some(Owned { hold, start, parking }))
 }
 
 /// The group has forgotten the partition: what was handled last may be of another log than what was handled before. The

@@ -14,7 +14,7 @@ use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
 use crate::listener::resolved::DeadLetters;
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{Dedupe, Handler, HandlerFuture, Isolation};
+use crate::listener::spec::{Dedupe, Handler, HandlerFuture, Isolation, OnFailure};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
@@ -104,6 +104,8 @@ impl World {
                 max_backoff: Duration::from_millis(100),
                 jitter: 0.0,
             },
+            on_failure: OnFailure::Block,
+            parked_at_most: 10_000,
             dead_letters: DeadLetters::Table,
             letters: None,
             breaker: Breaker::new(20, Duration::from_secs(60)),

@@ -11,7 +11,7 @@ use super::watchdog::Watchdog;
 use crate::extract::{Delivery, States};
 use crate::listener::resolved::DeadLetters;
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{Dedupe, Isolation};
+use crate::listener::spec::{Dedupe, Isolation, OnFailure};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
 use crate::settings::{RetentionGap, Start};
@@ -35,6 +35,10 @@ pub(crate) struct Work {
     pub(crate) id_headers: Arc<[String]>,
     pub(crate) classify: Classify,
     pub(crate) retry: RetryPolicy,
+    /// What its partition does while a record that failed waits.
+    pub(crate) on_failure: OnFailure,
+    /// How many records of a partition may be parked before it waits.
+    pub(crate) parked_at_most: usize,
     /// Where records go that no attempt can handle.
     pub(crate) dead_letters: DeadLetters,
     /// Where they are handed over for a topic, where this process writes to one.

@@ -4,6 +4,7 @@
 // | file | what it promises |
 // |---|---|
 // | `mod.rs` | what people see of the table, and what they may change |
+// | `parked.rs` | the same of what is parked |
 // | `headers.rs` | a dead letter in Kafka has its own headers and Spring's |
 // | `sender.rs` | one letter to its topic, with all acknowledgements, in a form that the topic takes |
 // | `publish.rs` | from the table to the topic, until it is there |
@@ -11,6 +12,7 @@
 // How a record gets into the table is the consumer's (`transactional/failed.rs`) and the store's (`dead_letter/`).
 
 mod headers;
+mod parked;
 mod publish;
 mod sender;
 
@@ -67,7 +69,7 @@ pub struct DeadLetter {
     pub listener: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// `poison`, `failed`, `overran`, `panicked` or `killed`.
+    /// `poison`, `failed`, `overran`, `panicked`, `killed`, or `behind` an earlier record of its key that is parked.
     pub reason: String,
     /// The chain of causes of its last attempt.
     pub error: String,
@@ -83,6 +85,8 @@ pub struct DeadLetter {
 pub enum State {
     /// It waits until somebody looks.
     Dead,
+    /// It waits for its turn, and is tried again by itself; see [`DeadLetters::list_parked`].
+    Parked,
     /// It is to be handled again, by a running listener of its group.
     Wanted,
     /// It was handled after all.
@@ -144,6 +148,9 @@ impl Selection {
     /// Those in this state. Where it is not said, a list has those that wait for somebody or to be handled again.
     pub fn state(mut self, state: State) -> Self {
         self.filter.states.push(state.into());
+        if state == State::Parked {
+            self.filter.states.push(Stands::Urged);
+        }
         self
     }
 
@@ -260,6 +267,7 @@ impl From<Stands> for State {
     fn from(state: Stands) -> Self {
         match state {
             Stands::Dead => State::Dead,
+            Stands::Parked | Stands::Urged => State::Parked,
             Stands::Wanted => State::Wanted,
             Stands::Replayed => State::Replayed,
             Stands::Discarded => State::Discarded,
@@ -271,6 +279,7 @@ impl From<State> for Stands {
     fn from(state: State) -> Self {
         match state {
             State::Dead => Stands::Dead,
+            State::Parked => Stands::Parked,
             State::Wanted => Stands::Wanted,
             State::Replayed => Stands::Replayed,
             State::Discarded => Stands::Discarded,
@@ -282,6 +291,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             State::Dead => "dead",
+            State::Parked => "parked",
             State::Wanted => "wanted",
             State::Replayed => "replayed",
             State::Discarded => "discarded",

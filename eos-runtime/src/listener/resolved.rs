@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
-use super::spec::{Body, Dedupe, Isolation, PlainHandler};
+use super::spec::{Body, Dedupe, Isolation, OnFailure, PlainHandler};
 
 /// One listener that runs in this process.
 #[derive(Debug, Clone)]
@@ -20,6 +20,7 @@ pub(crate) struct Listener {
     pub(crate) concurrency: u16,
     pub(crate) promise: Promise,
     pub(crate) retry: RetryPolicy,
+    pub(crate) on_failure: OnFailure,
     pub(crate) dead_letters: DeadLetters,
 }
 

@@ -31,6 +31,8 @@ pub struct ListenerSpec {
     pub mode: Mode,
     /// `retry(…)`; what is not said is that of the settings.
     pub retry: Retry,
+    /// `on_failure = "…"`.
+    pub on_failure: OnFailure,
     /// `dead_letter = …`.
     pub dead_letters: DeadLetters,
     /// What its parameters need from the application, so that start-up can check it.
@@ -63,6 +65,16 @@ pub struct Retry {
     pub max_backoff: Option<Duration>,
     /// `jitter = 0.2`: the share of a wait that chance may take off.
     pub jitter: Option<f64>,
+}
+
+/// What a partition does while a record of it that failed waits for its next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// It waits, too.
+    #[default]
+    Block,
+    /// The record is parked, with every later one of its key, and other keys go on.
+    Park,
 }
 
 /// Where records go that no attempt can handle.

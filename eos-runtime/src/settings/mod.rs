@@ -31,7 +31,9 @@ pub(crate) use outbox::{Delivery, OnUndeliverable, Outbox, RelayRuns};
 pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use process::{keep, resolve, schema_of};
 pub(crate) use properties::Properties;
-pub(crate) use rest::{DeadLetter, DeadLetters, Inbox, ListenerOverride, Retry, RetryOverride, Shutdown};
+pub(crate) use rest::{
+    DeadLetter, DeadLetters, Inbox, ListenerOverride, OnFailure, Retry, RetryOverride, Shutdown,
+};
 
 use reader::Section;
 

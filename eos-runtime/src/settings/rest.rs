@@ -62,6 +62,17 @@ impl Choice for DeadLetter {
         &[("table", DeadLetter::Table), ("topic", DeadLetter::Topic), ("off", DeadLetter::Off)];
 }
 
+/// `on_failure` of a listener's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    Block,
+    Park,
+}
+
+impl Choice for OnFailure {
+    const WORDS: &'static [(&'static str, Self)] = &[("block", OnFailure::Block), ("park", OnFailure::Park)];
+}
+
 /// `[dead_letters]`.
 #[derive(Debug, Clone)]
 pub(crate) struct DeadLetters {
@@ -69,6 +80,8 @@ pub(crate) struct DeadLetters {
     pub(crate) breaker: u32,
     /// Between two, from there on.
     pub(crate) breaker_pace: Duration,
+    /// How many records of a partition may be parked before it waits.
+    pub(crate) parked_at_most: u32,
 }
 
 /// `[shutdown]`.
@@ -87,6 +100,7 @@ pub(crate) struct ListenerOverride {
     pub(crate) group: Option<String>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) retry: RetryOverride,
+    pub(crate) on_failure: Option<OnFailure>,
     pub(crate) dead_letter: Option<DeadLetter>,
 }
 
@@ -148,6 +162,7 @@ impl DeadLetters {
         let dead_letters = DeadLetters {
             breaker: section.within("breaker", 20, 0..=u32::MAX),
             breaker_pace: section.within("breaker_pace", 60 * SECOND, WAITS),
+            parked_at_most: section.within("parked_at_most", 10_000, 1..=10_000_000),
         };
         section.finish();
         dead_letters
@@ -171,6 +186,7 @@ impl ListenerOverride {
             group: section.optional("group"),
             deadline: section.optional_within("deadline", Duration::from_millis(1)..=DAY),
             retry: RetryOverride::read(section.section("retry")),
+            on_failure: section.optional_choice("on_failure"),
             dead_letter: section.optional_choice("dead_letter"),
         };
         section.finish();

@@ -197,11 +197,12 @@ impl<D: Dialect> Open<D> {
         tx
     }
 
-    /// Sets its record aside instead of handling it: the caller commits next. Nothing was said in the transaction before.
+    /// Sets its record aside instead of handling it, dead or parked: the caller commits next. Nothing was said in the
+    /// transaction before. The number of its row.
     ///
     /// # Errors
     /// The database's; the caller rolls back.
-    pub(crate) async fn set_aside(&mut self, letter: DeadLetter<'_>) -> sqlx::Result<()> {
+    pub(crate) async fn set_aside(&mut self, letter: DeadLetter<'_>) -> sqlx::Result<i64> {
         let Idle { store, options, hold, tx } = &mut self.idle;
         within(options.limit(), D::set_aside(store, tx, hold, letter)).await
     }

@@ -165,8 +165,8 @@ pub(crate) trait Dialect: TxDatabase {
         claim: Claim<'_>,
     ) -> impl Future<Output = sqlx::Result<Answer<Self>>> + Send;
 
-    /// BEGIN, and the claim of a record that was set aside: the position is held where it is, the row becomes replayed and
-    /// its id done. An answer without a fresh inbox says that somebody was quicker.
+    /// BEGIN, and the claim of a record that was set aside: the position is held where it is, the row becomes replayed, or
+    /// goes where it was parked, and its id is done. An answer without a fresh inbox says that somebody was quicker.
     fn begin_replay(
         store: &Store<Self>,
         tx: &mut Tx<Self>,
@@ -241,13 +241,14 @@ pub(crate) trait Dialect: TxDatabase {
         options: StoreOptions,
     ) -> impl Future<Output = sqlx::Result<Option<Self::Locator>>> + Send;
 
-    /// Writes a dead letter in the transaction that has claimed its record, and marks its id in the inbox as dead.
+    /// Writes a record, dead or parked, in the transaction that has claimed it, and marks its id in the inbox as set aside;
+    /// the row's number.
     fn set_aside(
         store: &Store<Self>,
         tx: &mut Tx<Self>,
         hold: &Hold<Self::Locator>,
         letter: DeadLetter<'_>,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+    ) -> impl Future<Output = sqlx::Result<i64>> + Send;
 
     /// Makes the row, if it is still this hold's, one whose last record no log has.
     fn disown(

@@ -28,7 +28,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle, Open, Rest};
-pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, Stored, Unpublished};
+pub(crate) use dead_letter::{
+    DeadLetter, Filter, LetterDialect, ParkedRow, Reason, State, Stored, Unpublished, Verdict,
+};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;
 pub(crate) use hex::hex;

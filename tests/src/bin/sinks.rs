@@ -172,6 +172,7 @@ async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
     match order.what {
         What::Hold => hold().await,
         What::FailTwice if meta.attempt <= 2 => return Err("not yet".into()),
+        What::FailSome if meta.attempt <= order.failures() => return Err("not yet".into()),
         What::FailAlways => return Err("never yet".into()),
         What::Outage if Path::new(&variable("SINK_GATE")).exists() => {
             return Err(HandlerError::outage("the payment service answers 503"));

@@ -6,7 +6,6 @@ use eos_runtime::prelude::*;
     idempotent(redis, ttl = "1d"),
     at_most_once,
     key_slots = 16,
-    on_failure = "park",
     to = "event.invoice",
     commit_interval = "100ms",
     concurrency_per_partition = 4,

@@ -6,14 +6,14 @@ use syn::LitStr;
 use super::retry;
 use super::text::group;
 use super::values::{duration, topics};
-use super::{DeadLetters, Dedupe, Retry, Topics};
+use super::{DeadLetters, Dedupe, OnFailure, Retry, Topics};
 use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "topic",
     "topics",
     "group",
@@ -22,18 +22,18 @@ const KNOWN: [&str; 11] = [
     "concurrency",
     "transactional",
     "retry",
+    "on_failure",
     "dead_letter",
     "max_batch",
     "max_wait",
 ];
 const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 8] = [
+const LATER: [&str; 7] = [
     "exactly_once",
     "idempotent",
     "at_most_once",
     "key_slots",
-    "on_failure",
     "to",
     "commit_interval",
     "concurrency_per_partition",
@@ -49,6 +49,9 @@ pub(super) struct Words {
     pub(super) concurrency: u16,
     pub(super) transactional: Option<Transactional>,
     pub(super) retry: Retry,
+    pub(super) on_failure: OnFailure,
+    /// The words `on_failure = "park"`, since not every listener may say them.
+    pub(super) park: Option<Ident>,
     pub(super) dead_letters: DeadLetters,
     /// With their names, since not every listener may have them.
     pub(super) max_batch: Option<(Ident, u32)>,
@@ -78,6 +81,8 @@ impl Words {
             concurrency: 1,
             transactional: None,
             retry: Retry::default(),
+            on_failure: OnFailure::default(),
+            park: None,
             dead_letters: DeadLetters::default(),
             max_batch: None,
             max_wait: None,
@@ -108,6 +113,10 @@ impl Words {
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
                 "retry" => words.retry = Retry::read(argument, mistakes),
+                "on_failure" => {
+                    words.on_failure = choice(argument, &ON_FAILURE, mistakes).unwrap_or_default();
+                    words.park = matches!(words.on_failure, OnFailure::Park).then(|| argument.name.clone());
+                }
                 "dead_letter" => {
                     words.dead_letters = DeadLetters::read(argument, mistakes);
                     words.table =
@@ -174,6 +183,8 @@ impl Transactional {
         read
     }
 }
+
+const ON_FAILURE: [(&str, OnFailure); 2] = [("block", OnFailure::Block), ("park", OnFailure::Park)];
 
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
 

@@ -2,7 +2,7 @@
 //! move, where one is queued.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Step, Try, Turn, Worker};
 use crate::consumer::failure::Failure;
@@ -23,6 +23,7 @@ pub(super) enum Handled {
     Ran,
     Duplicate,
     SetAside,
+    Parked,
 }
 
 impl<D: Dialect> Worker<'_, D> {
@@ -47,20 +48,28 @@ impl<D: Dialect> Worker<'_, D> {
             if self.let_one_through {
                 self.let_one_through = false;
                 // What is put back here comes out first below.
-                let queued = self.backlog.pop_front().or_else(|| self.queue.try_next());
+                let queued = match self.parking.is_full() {
+                    true => None,
+                    false => self.backlog.pop_front().or_else(|| self.queue.try_next()),
+                };
                 match queued {
                     Some(record) => self.backlog.push_front(record),
                     None => continue,
                 }
             } else if self.watch.takes_replay() {
                 return Step::Replay(rest);
+            } else if self.parking.is_due() {
+                return Step::Unpark(rest);
             }
             let has_seat = self.seat.is_some();
+            let parked_due = self.parking.next_due();
+            let is_full = self.parking.is_full();
             let record = tokio::select! {
                 biased;
-                record = next(&mut self.backlog, self.queue) => record,
+                record = next(&mut self.backlog, self.queue), if !is_full => record,
                 () = revoked.cancelled() => continue,
                 () = self.watch.replay() => continue,
+                () = until(parked_due), if parked_due.is_some() => continue,
                 () = self.watch.suspect() => return Step::Leave(Turn::NotOurs(rest.into_hold().await)),
                 () = suspicion.notified() => {
                     if self.queue.lease.is_orphaned() {
@@ -97,6 +106,9 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Attempts that an earlier owner began at this record, and never ended, count.
     async fn first_attempt(&mut self, rest: Rest<D>, record: Record) -> Step<D> {
+        if let Some(aside) = self.behind_its_key(&record) {
+            return Step::Begin(rest, Try { aside: Some(aside), ..Try::new(self.work, record, 0) });
+        }
         let begun = rest.hold().begun.attempts();
         let mut a_try = Try::new(self.work, record, begun + 1);
         if begun >= self.work.retry.max && self.work.dead_letters.are_kept() {
@@ -144,7 +156,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// forget them. All others are spared the round trip: whoever takes the partition after them begins with a first one.
     fn is_to_be_counted(&self, rest: &Rest<D>, a_try: &Try) -> bool {
         let may_be_its_end = self.counted > 0 || a_try.attempt > 1;
-        may_be_its_end && a_try.given_up.is_none() && rest.hold().begun != Begun::Attempts(a_try.attempt)
+        may_be_its_end && a_try.aside.is_none() && rest.hold().begun != Begun::Attempts(a_try.attempt)
     }
 
     pub(super) async fn claimed(&mut self, claimed: Claimed<D>, a_try: Try) -> Step<D> {
@@ -157,7 +169,7 @@ impl<D: Dialect> Worker<'_, D> {
                 );
                 self.end(open, Handled::Duplicate, a_try).await
             }
-            Claimed::Fresh(open) if a_try.given_up.is_some() => self.set_aside(open, a_try).await,
+            Claimed::Fresh(open) if a_try.aside.is_some() => self.set_aside(open, a_try).await,
             Claimed::Fresh(open) => self.handle(open, a_try).await,
         }
     }
@@ -186,7 +198,9 @@ impl<D: Dialect> Worker<'_, D> {
         let goes_on = !lease.revoked.is_cancelled()
             && !lease.is_orphaned()
             && !self.bound.seats.wanted_now()
-            && !self.watch.has_replay();
+            && !self.watch.has_replay()
+            && !self.parking.is_due()
+            && self.parking.has_room_beside(usize::from(handled == Handled::Parked));
         let Some(next) = goes_on.then(|| self.next_to_chain()).flatten() else {
             return match open.commit().await {
                 Ok(session) => {
@@ -197,7 +211,10 @@ impl<D: Dialect> Worker<'_, D> {
                 Err((failed, rest)) => self.not_committed(failed, rest, a_try).await,
             };
         };
-        let next = Try::new(self.work, next, 1);
+        let next = match self.stands_behind(&a_try, handled, &next) {
+            Some(aside) => Try { aside: Some(aside), ..Try::new(self.work, next, 0) },
+            None => Try::new(self.work, next, 1),
+        };
         match open.commit_and_begin(next.claim()).await {
             Ok(claimed) => {
                 self.committed(handled, &a_try);
@@ -235,8 +252,10 @@ impl<D: Dialect> Worker<'_, D> {
             }
             Handled::Duplicate => self.work.counts.duplicates.one(),
             Handled::SetAside => self.was_set_aside(a_try),
+            Handled::Parked => self.was_parked(a_try),
         }
-        if a_try.id.is_none() && self.work.dedupe == Dedupe::MessageId && handled != Handled::SetAside {
+        let was_aside = matches!(handled, Handled::SetAside | Handled::Parked);
+        if a_try.id.is_none() && self.work.dedupe == Dedupe::MessageId && !was_aside {
             self.work.counts.without_id.one();
         }
     }
@@ -247,6 +266,14 @@ impl<D: Dialect> Worker<'_, D> {
             CommitFailed::RolledBack(error) => self.failed(Failure::Commit(error), rest, a_try).await,
             CommitFailed::Strayed(error) => self.failed(Failure::Strayed(error), rest, a_try).await,
         }
+    }
+}
+
+/// Until then; for ever, where there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,17 +1,17 @@
 //! The other ways of a record: an outage is waited for, an attempt is tried again, and what no attempt can handle is set
 //! aside, in one transaction with the position that moves past it.
 //!
-//! A record that is given up keeps on its way: its next claim is followed by the dead letter instead of the handler, so
-//! that a fence, a lost answer or a crash means for it what it means for any other attempt.
+//! A record that is given up, or parked, keeps on its way: its next claim is followed by its row instead of the handler,
+//! so that a fence, a lost answer or a crash means for it what it means for any other attempt.
 
 use std::time::Duration;
 
 use super::attempt::Handled;
-use super::{Step, Try, Turn, Worker};
+use super::{Aside, Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::fault;
-use crate::store::{Begun, DeadLetter, Dialect, Fault, Open, Rest, fault_of};
+use crate::store::{Begun, DeadLetter, Dialect, Fault, Open, Reason, Rest, State, fault_of};
 
 /// How often two transactions that met are tried again at once before a wait is due, and counted.
 const AT_ONCE_AT_MOST: u32 = 10;
@@ -52,7 +52,7 @@ impl<D: Dialect> Worker<'_, D> {
         self.outages = 0;
         self.work.counts.failed.one();
         // The dead letter itself could not be written: it is not the record's turn to fail again.
-        if a_try.given_up.is_some() {
+        if a_try.aside.is_some() {
             return self.again_after(self.work.retry.wait(1), rest, a_try).await;
         }
         let is_last = a_try.attempt >= self.work.retry.max && self.work.dead_letters.are_kept();
@@ -66,6 +66,7 @@ impl<D: Dialect> Worker<'_, D> {
                 self.met_outage(&failure, rest, a_try).await
             }
             Next::AtOnce | Next::Later if is_last => self.give_up(failure, rest, a_try).await,
+            Next::AtOnce | Next::Later if self.parks() => self.park(failure, rest, a_try).await,
             Next::AtOnce | Next::Later => self.again_later(&failure, rest, a_try).await,
             Next::SetAside if self.work.dead_letters.are_kept() => self.give_up(failure, rest, a_try).await,
             Next::SetAside | Next::Stop | Next::Outage => {
@@ -124,7 +125,7 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
-    async fn again_later(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
+    pub(super) async fn again_later(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         let wait = self.work.retry.wait(a_try.attempt);
         tracing::warn!(
             listener = %self.work.id, topic = a_try.record.topic(), partition = a_try.record.partition(),
@@ -141,7 +142,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// program that is bad; then it is tried again until it may.
     async fn give_up(&mut self, failure: Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         match self.work.breaker.admits() {
-            Admits::Now => Step::Begin(rest, Try { given_up: Some(failure), ..a_try }),
+            Admits::Now => Step::Begin(rest, Try { aside: Some(Aside::Dead(failure)), ..a_try }),
             Admits::After(wait, is_news) => {
                 if is_news {
                     self.work.say_that_the_program_is_bad(&a_try.record, &failure, wait);
@@ -161,7 +162,7 @@ impl<D: Dialect> Worker<'_, D> {
         let mut rest = rest;
         loop {
             let Admits::After(wait, is_news) = self.work.breaker.admits() else {
-                return Step::Begin(rest, Try { given_up: Some(killed), ..a_try });
+                return Step::Begin(rest, Try { aside: Some(Aside::Dead(killed)), ..a_try });
             };
             if is_news {
                 self.work.say_that_the_program_is_bad(&a_try.record, &killed, wait);
@@ -173,29 +174,16 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
-    /// Writes the dead letter in place of what the handler would have written.
+    /// Writes its row in place of what the handler would have written.
     pub(super) async fn set_aside(&mut self, mut open: Open<D>, a_try: Try) -> Step<D> {
-        let written = match &a_try.given_up {
-            Some(failure) => {
-                let topic = self.work.dead_letters.topic();
-                let publish_to = topic.map(|topic| topic.of(a_try.record.topic()));
-                let letter = DeadLetter {
-                    record: &a_try.record,
-                    message_id: a_try.message_id(),
-                    listener: &self.work.id,
-                    attempts: a_try.attempt,
-                    reason: failure.reason(failure.next(&self.work.classify)),
-                    error: &Chain(failure).to_string(),
-                    publish_to: publish_to.as_deref(),
-                };
-                open.set_aside(letter).await
-            }
-            None => Ok(()),
-        };
-        match written {
-            Ok(()) => {
+        match self.write_aside(&mut open, &a_try).await {
+            Ok(row) => {
                 fault::point("after_set_aside");
-                self.end(open, Handled::SetAside, a_try).await
+                let handled = match a_try.aside {
+                    Some(Aside::Parked(_) | Aside::Behind) => Handled::Parked,
+                    Some(Aside::Dead(_)) | None => Handled::SetAside,
+                };
+                self.end(open, handled, Try { row: Some(row), ..a_try }).await
             }
             Err(error) => {
                 let rest = Rest::Hold(open.discard());
@@ -204,14 +192,44 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
+    async fn write_aside(&self, open: &mut Open<D>, a_try: &Try) -> sqlx::Result<i64> {
+        let chain = match &a_try.aside {
+            Some(Aside::Dead(failure) | Aside::Parked(failure)) => Chain(failure).to_string(),
+            Some(Aside::Behind) | None => "an earlier record of its key is parked".to_owned(),
+        };
+        let (state, reason) = match &a_try.aside {
+            Some(Aside::Dead(failure)) => (State::Dead, self.reason(failure)),
+            Some(Aside::Parked(failure)) => (State::Parked, self.reason(failure)),
+            Some(Aside::Behind) | None => (State::Parked, Reason::Behind),
+        };
+        // What is parked may still be handled.
+        let topic = self.work.dead_letters.topic().filter(|_| state == State::Dead);
+        let publish_to = topic.map(|topic| topic.of(a_try.record.topic()));
+        let letter = DeadLetter {
+            state,
+            record: &a_try.record,
+            message_id: a_try.message_id(),
+            listener: &self.work.id,
+            attempts: a_try.attempt,
+            reason,
+            error: &chain,
+            publish_to: publish_to.as_deref(),
+        };
+        open.set_aside(letter).await
+    }
+
+    fn reason(&self, failure: &Failure) -> Reason {
+        failure.reason(failure.next(&self.work.classify))
+    }
+
     /// It is in the table, and the partition goes on.
     pub(super) fn was_set_aside(&self, a_try: &Try) {
-        let Some(failure) = &a_try.given_up else { return };
+        let Some(Aside::Dead(failure)) = &a_try.aside else { return };
         self.work.counts.set_aside.one();
         tracing::error!(
             listener = %self.work.id, topic = a_try.record.topic(), partition = a_try.record.partition(),
             offset = a_try.record.offset(), attempts = a_try.attempt, error = %Chain(failure),
-            reason = failure.reason(failure.next(&self.work.classify)).word(),
+            reason = self.reason(failure).word(),
             "the record is set aside in `eos_dead_letter`, and its partition goes on"
         );
     }

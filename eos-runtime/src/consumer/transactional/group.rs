@@ -60,17 +60,22 @@ impl<D: Dialect> Worker<'_, D> {
     /// The record with what is queued behind it, where a group may begin here.
     pub(super) async fn gather(&mut self, first: Record) -> Result<Group, Record> {
         let at_most = self.group_at_most as usize;
-        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() {
+        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() || self.parking.holds(first.key()) {
             return Err(first);
         }
         let waits_until = Instant::now() + self.work.max_wait;
         let mut records = vec![first];
         while records.len() < at_most {
-            if let Some(record) = self.backlog.pop_front().or_else(|| self.queue.try_next()) {
-                records.push(record);
-                continue;
-            }
-            match self.queued_by(waits_until).await {
+            let queued = match self.backlog.pop_front().or_else(|| self.queue.try_next()) {
+                Some(record) => Some(record),
+                None => self.queued_by(waits_until).await,
+            };
+            match queued {
+                // It goes alone, behind its key.
+                Some(record) if self.parking.holds(record.key()) => {
+                    self.backlog.push_front(record);
+                    break;
+                }
                 Some(record) => records.push(record),
                 None => break,
             }

@@ -11,12 +11,16 @@
 //! | `attempt.rs` | the way of a record that goes well: waited for, claimed, handled, committed |
 //! | `failed.rs` | the other ways: an outage, another attempt, setting the record aside |
 //! | `group.rs` | many records in one transaction, where the listener wants it |
+//! | `parked.rs` | keys that wait behind a record that failed, while others go on |
 //! | `replay.rs` | records that were set aside, and that somebody wants handled after all |
+//! | `stored.rs` | one attempt at a record that is in the table, parked or to be replayed |
 
 mod attempt;
 mod failed;
 mod group;
+mod parked;
 mod replay;
+mod stored;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +29,8 @@ use std::time::Duration;
 use super::failure::{Chain, Failure};
 use super::log_identity::StartAt;
 use super::message_id::InboxId;
-use super::owner::{self, Halt, Owned};
+use super::owner::{self, Halt};
+use super::parking::Parking;
 use super::queue::Queue;
 use super::seats::{Seat, Seats};
 use super::standing::second_look;
@@ -92,6 +97,7 @@ pub(crate) async fn run<D: LetterDialect>(
             seat: None,
             at_once: 0,
             moved_on: false,
+            parking: owned.parking,
             let_one_through: false,
             group_ceiling: work.group_commit.max(1),
             outages: 0,
@@ -100,7 +106,7 @@ pub(crate) async fn run<D: LetterDialect>(
             counted: counted_at_first(&work, owned.hold.begun),
             backlog: VecDeque::new(),
         };
-        let turn = worker.until_halt(owned).await;
+        let turn = worker.until_halt(owned.hold).await;
         left = (!worker.moved_on).then_some(Left { epoch, position, failed: worker.failed });
         if worker.moved_on {
             (took_again, doubts, suspicions) = (0, 0, 0);
@@ -167,14 +173,26 @@ struct Try {
     id: Option<InboxId>,
     /// Which attempt at it this is, counted from 1.
     attempt: u32,
-    /// Why no handler is to see it any more: this transaction sets it aside.
-    given_up: Option<Failure>,
+    /// What this transaction does instead of handling it.
+    aside: Option<Aside>,
+    /// Its row, once it is set aside.
+    row: Option<i64>,
+}
+
+/// Why no handler sees a record now, and what becomes of it instead.
+enum Aside {
+    /// No attempt can help: it is dead.
+    Dead(Failure),
+    /// It has failed: it is parked, and tried again.
+    Parked(Failure),
+    /// An earlier record of its key is parked, and so is this one.
+    Behind,
 }
 
 impl Try {
     fn new(work: &Work, record: Record, attempt: u32) -> Self {
         let id = work.inbox_id(&record);
-        Try { record, id, attempt, given_up: None }
+        Try { record, id, attempt, aside: None, row: None }
     }
 
     fn claim(&self) -> Claim<'_> {
@@ -198,6 +216,8 @@ enum Step<D: Dialect> {
     Group(Rest<D>, Group),
     /// Handle what was set aside and is wanted again.
     Replay(Rest<D>),
+    /// Try what is parked and has its turn.
+    Unpark(Rest<D>),
     /// Leave.
     Leave(Turn<D::Locator>),
 }
@@ -226,7 +246,9 @@ struct Worker<'a, D: Dialect> {
     failed: u32,
     /// Whether anything was committed.
     moved_on: bool,
-    /// A record comes before the next replay.
+    /// What is parked in this partition.
+    parking: Parking,
+    /// A record comes before the next replay, or the next that is parked.
     let_one_through: bool,
     /// What groups may grow to: less than one that was past the deadline.
     group_ceiling: u32,
@@ -240,8 +262,8 @@ struct Worker<'a, D: Dialect> {
 }
 
 impl<D: LetterDialect> Worker<'_, D> {
-    async fn until_halt(&mut self, owned: Owned<D::Locator>) -> Turn<D::Locator> {
-        let mut step = Step::Wait(Rest::Hold(owned.hold));
+    async fn until_halt(&mut self, hold: Hold<D::Locator>) -> Turn<D::Locator> {
+        let mut step = Step::Wait(Rest::Hold(hold));
         loop {
             step = match step {
                 Step::Wait(rest) => self.wait(rest).await,
@@ -249,6 +271,7 @@ impl<D: LetterDialect> Worker<'_, D> {
                 Step::Claimed(claimed, a_try) => self.claimed(claimed, a_try).await,
                 Step::Group(rest, group) => self.group(rest, group).await,
                 Step::Replay(rest) => self.replay(rest).await,
+                Step::Unpark(rest) => self.unpark(rest).await,
                 Step::Leave(turn) => return turn,
             };
         }

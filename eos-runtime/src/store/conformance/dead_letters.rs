@@ -4,17 +4,19 @@ use super::harness::*;
 use crate::record::Record;
 use crate::store::{
     Begun, Claimed, CommitFailed, DeadLetter, Filter, Idle, LetterDialect, Reason, Rest, State, Stored,
+    Verdict,
 };
 
 /// Nothing of it is text.
-const BYTES: [u8; 4] = [0xff, 0x00, 0xfe, 0x27];
+pub(super) const BYTES: [u8; 4] = [0xff, 0x00, 0xfe, 0x27];
 
-fn odd(offset: i64) -> Record {
+pub(super) fn odd(offset: i64) -> Record {
     Record::builder("event.order").at(0, offset).key(BYTES).payload(BYTES).header("tenant", BYTES).build()
 }
 
-fn letter<'a>(record: &'a Record, id: Option<&'a [u8]>) -> DeadLetter<'a> {
+pub(super) fn letter<'a>(record: &'a Record, id: Option<&'a [u8]>) -> DeadLetter<'a> {
     DeadLetter {
+        state: State::Dead,
         record,
         message_id: id,
         listener: "orders::on_order",
@@ -25,7 +27,7 @@ fn letter<'a>(record: &'a Record, id: Option<&'a [u8]>) -> DeadLetter<'a> {
     }
 }
 
-async fn dead_letters<H: Harness>(h: &H, condition: &str) -> i64 {
+pub(super) async fn dead_letters<H: Harness>(h: &H, condition: &str) -> i64 {
     h.number(&format!("select count(*) from {}eos_dead_letter where {condition}", h.store().schema)).await
 }
 
@@ -37,7 +39,7 @@ pub(super) async fn a_record_set_aside_is_kept_byte_for_byte_and_its_position_mo
     assert_eq!((inbox(h).await, position(h).await, effects(h).await), (1, 1, 0));
     let schema = &h.store().schema;
     let dead = format!("select count(*) from {schema}eos_inbox where outcome = 1");
-    assert_eq!(h.number(&dead).await, 1, "its id is dead, not done");
+    assert_eq!(h.number(&dead).await, 1, "its id is aside, not done");
 
     let key = H::KEY_COLUMN;
     let bytes = H::bytes(&BYTES);
@@ -128,7 +130,7 @@ async fn count<H: Harness>(h: &H, rest: &mut Rest<H::D>, attempts: u32) -> bool 
     rest.note_begun(h.store(), options(DEADLINE), Begun::Attempts(attempts)).await.expect("the row answers")
 }
 
-fn in_states(states: &[State]) -> Filter {
+pub(super) fn in_states(states: &[State]) -> Filter {
     Filter { states: states.to_vec(), ..Filter::default() }
 }
 
@@ -149,11 +151,11 @@ async fn one_wanted<H: Harness>(h: &H) -> (Idle<H::D>, Stored) {
     (idle, letter)
 }
 
-async fn begin_replay<H: Harness>(idle: Idle<H::D>, letter: &Stored) -> Claimed<H::D> {
+pub(super) async fn begin_replay<H: Harness>(idle: Idle<H::D>, letter: &Stored) -> Claimed<H::D> {
     idle.begin_replay(letter).await.map_err(|(error, _)| error).expect("the claim is answered")
 }
 
-async fn ids_that_are<H: Harness>(h: &H, outcome: i16) -> i64 {
+pub(super) async fn ids_that_are<H: Harness>(h: &H, outcome: i16) -> i64 {
     h.number(&format!("select count(*) from {}eos_inbox where outcome = {outcome}", h.store().schema)).await
 }
 
@@ -243,20 +245,33 @@ pub(super) async fn a_replay_whose_id_was_forgotten_remembers_it_again<H: Harnes
 
 pub(super) async fn a_replay_that_fails_leaves_it_wanted_and_dead_when_it_is_said<H: Harness>(h: &H) {
     let (idle, letter) = one_wanted(h).await;
-    assert!(H::D::begin_try(h.store(), &letter).await.expect("counted"));
+    let mut rest = Rest::Session(idle);
+    assert!(H::D::begin_try(h.store(), rest.hold(), &letter).await.expect("counted"));
+    let idle =
+        rest.reopen(h.store(), options(DEADLINE)).await.map_err(|(error, _)| error).expect("a session");
     let mut open = fresh(begin_replay::<H>(idle, &letter).await);
     effect::<H>(&mut open, 7).await;
-    open.rollback().await.into_hold().await;
+    rest = open.rollback().await;
     assert_eq!((effects(h).await, ids_that_are(h, 1).await), (0, 1));
     let wanted = the_wanted(h).await;
     assert_eq!((wanted.tries, wanted.attempts), (1, 6));
-    H::D::forget_try(h.store(), &wanted).await.expect("taken back");
+    H::D::forget_try(h.store(), rest.hold(), &wanted).await.expect("taken back");
     let wanted = the_wanted(h).await;
     assert_eq!((wanted.tries, wanted.attempts), (0, 5));
-    H::D::replay_failed(h.store(), &wanted, "failed", "again\0").await.expect("said");
-    assert_eq!(dead_letters(h, "state = 0 and reason = 'failed' and error like 'again_'").await, 1);
-    assert!(!H::D::begin_try(h.store(), &wanted).await.expect("answered"), "nobody wants it any more");
+    assert!(H::D::end_try(h.store(), rest.hold(), &wanted, DEAD).await.expect("said"));
+    assert_eq!(
+        dead_letters(h, "state = 0 and attempts = 6 and reason = 'failed' and error like 'again_'").await,
+        1
+    );
+    assert!(
+        !H::D::begin_try(h.store(), rest.hold(), &wanted).await.expect("answered"),
+        "nobody wants it any more"
+    );
+    rest.into_hold().await;
 }
+
+pub(super) const DEAD: Verdict<'_> =
+    Verdict { to: State::Dead, attempts: 6, reason: Reason::Failed, error: "again\0", publish_to: None };
 
 pub(super) async fn a_replay_by_an_owner_that_was_replaced_is_fenced<H: Harness>(h: &H) {
     let (zombie, letter) = one_wanted(h).await;

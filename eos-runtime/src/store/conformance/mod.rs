@@ -13,6 +13,7 @@ mod drops;
 mod groups;
 mod harness;
 mod outbox;
+mod parking;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod proxy;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -60,6 +61,16 @@ macro_rules! suite {
                 a_replay_by_an_owner_that_was_replaced_is_fenced
                 a_stray_rollback_in_a_replay_is_found_out
                 a_payload_that_is_changed_keeps_the_one_that_came
+            }
+            parking {
+                what_is_parked_is_read_in_its_order_with_its_keys
+                an_id_that_is_parked_is_a_duplicate_from_then_on
+                a_parked_record_that_is_handled_is_gone_with_its_effects
+                a_parked_record_that_fails_stays_with_what_is_said_of_it
+                what_a_replaced_owner_says_of_a_parked_record_counts_nothing
+                a_stray_rollback_of_a_parked_record_is_found_out
+                a_stray_commit_of_a_parked_record_stops_its_partition
+                what_is_wanted_now_is_heard_of
             }
             groups {
                 a_group_moves_the_position_once_and_fills_the_inbox

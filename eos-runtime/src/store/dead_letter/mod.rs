@@ -2,12 +2,15 @@
 //!
 //! | file | what it promises |
 //! |---|---|
-//! | `write.rs` | a record gets in, in the transaction that moves the position past it |
+//! | `write.rs` | a record gets in, dead or parked, in the transaction that moves the position past it |
 //! | `words.rs` | lists, changes of state, and what replays ask, said once for three databases |
 //!
-//! The claim has put the record's message id into the inbox as done; with the dead letter it becomes *dead*, so that a
+//! The claim has put the record's message id into the inbox as done; with the dead letter it becomes *aside*, so that a
 //! duplicate leaves no second row. A replay turns it back, by compare-and-set on both rows, in the transaction that
 //! handles the record (each database's `attempt.rs`). Columns and their reasons are in each database's `dead_letter.sql`.
+//!
+//! What is parked is in the same table: it leaves it when it is handled, and becomes dead when no attempt is left. What an
+//! owner says of a row that it has tried counts only as long as it is the owner.
 
 mod words;
 mod write;
@@ -22,14 +25,18 @@ use crate::record::{Headers, Record};
 pub(crate) use words::{LetterDialect, Words, letter_dialect};
 pub(crate) use write::write_dead_letter;
 
-/// What the inbox says of an id whose record is set aside; 0 is done.
-pub(crate) const DEAD: i16 = 1;
+/// What the inbox says of an id whose record is set aside, dead or parked; 0 is done.
+pub(crate) const ASIDE: i16 = 1;
 
 /// What becomes of a record that is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// Until somebody looks.
     Dead,
+    /// It waits for its turn behind what was parked before it, and is tried again.
+    Parked,
+    /// The same, and somebody wants it tried now.
+    Urged,
     /// Somebody wants it handled again, by the listener of its group.
     Wanted,
     /// It was handled.
@@ -43,16 +50,28 @@ impl State {
     pub(crate) fn number(self) -> i16 {
         match self {
             State::Dead => 0,
+            State::Parked => 1,
             State::Wanted => 2,
             State::Replayed => 3,
             State::Discarded => 4,
+            State::Urged => 5,
         }
     }
 
     fn of_number(number: i16) -> Option<Self> {
-        [State::Dead, State::Wanted, State::Replayed, State::Discarded]
-            .into_iter()
-            .find(|state| state.number() == number)
+        use State::{Dead, Discarded, Parked, Replayed, Urged, Wanted};
+        [Dead, Parked, Urged, Wanted, Replayed, Discarded].into_iter().find(|state| state.number() == number)
+    }
+
+    /// Those between which nobody but people makes a difference, as SQL lists them.
+    pub(crate) fn alike(self) -> &'static str {
+        match self {
+            State::Dead => "0",
+            State::Parked | State::Urged => "1, 5",
+            State::Wanted => "2",
+            State::Replayed => "3",
+            State::Discarded => "4",
+        }
     }
 }
 
@@ -90,6 +109,29 @@ pub(crate) struct Unpublished {
     pub(crate) after: i64,
 }
 
+/// A row that is parked, as its partition's owner remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ParkedRow {
+    pub(crate) id: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) attempts: u32,
+    /// Since its last attempt, or since it was parked.
+    pub(crate) rested_ms: i64,
+}
+
+/// How an attempt at a row went that did not succeed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verdict<'a> {
+    /// What it becomes.
+    pub(crate) to: State,
+    /// All that it has had.
+    pub(crate) attempts: u32,
+    pub(crate) reason: Reason,
+    pub(crate) error: &'a str,
+    /// The topic that it is to be written to as well.
+    pub(crate) publish_to: Option<&'a str>,
+}
+
 /// Which rows are meant; what is `None` leaves them all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
@@ -105,6 +147,19 @@ pub(crate) struct Filter {
     pub(crate) limit: Option<i64>,
 }
 
+impl Filter {
+    /// Those of a partition that are in this state.
+    pub(crate) fn of_partition(key: &PartitionKey, state: State) -> Self {
+        Filter {
+            group: Some(key.group.to_string()),
+            topic: Some(key.topic.to_string()),
+            partition: Some(key.partition),
+            states: vec![state],
+            ..Filter::default()
+        }
+    }
+}
+
 /// Why a record was set aside; the word in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -118,6 +173,8 @@ pub(crate) enum Reason {
     Panicked,
     /// Attempts were begun, and the process ended before it said how they went.
     Killed,
+    /// An earlier record of its key is parked.
+    Behind,
 }
 
 impl Reason {
@@ -129,6 +186,7 @@ impl Reason {
             Reason::Overran => "overran",
             Reason::Panicked => "panicked",
             Reason::Killed => "killed",
+            Reason::Behind => "behind",
         }
     }
 }
@@ -136,6 +194,8 @@ impl Reason {
 /// One record that is set aside, with why.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DeadLetter<'a> {
+    /// Dead or parked.
+    pub(crate) state: State,
     pub(crate) record: &'a Record,
     /// In the inbox's form.
     pub(crate) message_id: Option<&'a [u8]>,
@@ -238,6 +298,7 @@ mod tests {
         let record = Record::builder("t").at(0, 1).build();
         let long = format!("{}\0", "ö".repeat(9000));
         let letter = |error| DeadLetter {
+            state: State::Dead,
             record: &record,
             message_id: None,
             listener: "l",

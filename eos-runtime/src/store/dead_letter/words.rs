@@ -5,8 +5,10 @@
 
 use std::future::Future;
 
-use super::{Filter, State, Stored, Unpublished};
-use crate::store::{Dialect, PartitionKey, Store};
+use uuid::Uuid;
+
+use super::{Filter, ParkedRow, State, Stored, Unpublished, Verdict};
+use crate::store::{Dialect, Hold, PartitionKey, Store};
 
 /// The words in which databases differ. A function `write` stands beside each use of [`letter_dialect!`]: it runs one
 /// statement that stands alone, and says how many rows it changed.
@@ -19,6 +21,8 @@ pub(crate) struct Words {
     pub(crate) millis_of: fn(&str) -> String,
     /// A whole number of eight bytes, as a type to cast to.
     pub(crate) big: &'static str,
+    /// A position's token, as a literal.
+    pub(crate) token: fn(Uuid) -> String,
 }
 
 impl Words {
@@ -31,6 +35,17 @@ impl Words {
             self.key,
             (self.millis_of)("set_aside_at"),
             self.big
+        )
+    }
+
+    /// That the row belongs to a partition whose owner has this token, still. A statement that says so on behalf of an owner
+    /// that was replaced meanwhile changes nothing.
+    pub(crate) fn owned(&self, schema: &str, token: Uuid) -> String {
+        let (partition, token) = (self.partition, (self.token)(token));
+        format!(
+            "exists (select 1 from {schema}eos_position p where p.group_id = {schema}eos_dead_letter.group_id \
+             and p.topic = {schema}eos_dead_letter.topic and p.{partition} = {schema}eos_dead_letter.{partition} \
+             and p.slot = 0 and p.owner = {token})"
         )
     }
 }
@@ -57,14 +72,38 @@ pub(crate) trait LetterDialect: Dialect {
         payload: Option<&[u8]>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
-    /// The partitions that have something to replay.
+    /// The partitions that have something to replay, or something parked that is to be tried now.
     fn wanted(store: &Store<Self>) -> impl Future<Output = sqlx::Result<Vec<PartitionKey>>> + Send;
 
-    /// Writes down that a further attempt of a replay begins; `false` where it is not wanted any more.
-    fn begin_try(store: &Store<Self>, letter: &Stored) -> impl Future<Output = sqlx::Result<bool>> + Send;
+    /// What is parked in a partition, in its order.
+    fn parked(
+        store: &Store<Self>,
+        key: &PartitionKey,
+    ) -> impl Future<Output = sqlx::Result<Vec<ParkedRow>>> + Send;
+
+    /// Writes down that a further attempt at a row begins; `false` where its state is another by now, or its partition
+    /// another's.
+    fn begin_try(
+        store: &Store<Self>,
+        hold: &Hold<Self::Locator>,
+        letter: &Stored,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
     /// Takes an attempt back that met an outage.
-    fn forget_try(store: &Store<Self>, letter: &Stored) -> impl Future<Output = sqlx::Result<()>> + Send;
+    fn forget_try(
+        store: &Store<Self>,
+        hold: &Hold<Self::Locator>,
+        letter: &Stored,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// An attempt at a row came to nothing: what it becomes, and why; `false` where its state is another by now, or its
+    /// partition another's.
+    fn end_try(
+        store: &Store<Self>,
+        hold: &Hold<Self::Locator>,
+        letter: &Stored,
+        verdict: Verdict<'_>,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
     /// What is to be written to a topic and is reserved for nobody; some, the oldest first.
     fn unpublished(
@@ -82,14 +121,6 @@ pub(crate) trait LetterDialect: Dialect {
 
     /// It is in its topic.
     fn published(store: &Store<Self>, id: i64) -> impl Future<Output = sqlx::Result<()>> + Send;
-
-    /// A replay came to nothing: dead again, with why.
-    fn replay_failed(
-        store: &Store<Self>,
-        letter: &Stored,
-        reason: &str,
-        error: &str,
-    ) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
 /// [`LetterDialect`] for one database.
@@ -129,7 +160,7 @@ macro_rules! letter_dialect {
 
             async fn wanted(store: &Store<Self>) -> sqlx::Result<Vec<PartitionKey>> {
                 let sql = format!(
-                    "select distinct group_id, topic, {} from {}eos_dead_letter where state = 2",
+                    "select distinct group_id, topic, {} from {}eos_dead_letter where state in (2, 5)",
                     $words.partition, store.schema
                 );
                 let rows: Vec<(String, String, i32)> =
@@ -142,22 +173,89 @@ macro_rules! letter_dialect {
                 Ok(rows.into_iter().map(key).collect())
             }
 
-            async fn begin_try(store: &Store<Self>, letter: &Stored) -> sqlx::Result<bool> {
+            async fn parked(store: &Store<Self>, key: &PartitionKey) -> sqlx::Result<Vec<ParkedRow>> {
+                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
+                    "select id, {key}, attempts, {now} - {last} from {schema}eos_dead_letter \
+                     where state in ({parked}) and {partition} = {number} and group_id = ",
+                    key = $words.key,
+                    now = ($words.millis_of)($words.stamp),
+                    last = ($words.millis_of)("coalesce(changed_at, set_aside_at)"),
+                    schema = store.schema,
+                    parked = State::Parked.alike(),
+                    partition = $words.partition,
+                    number = key.partition,
+                ));
+                query.push_bind(key.group.to_string()).push(" and topic = ").push_bind(key.topic.to_string());
+                query.push(" order by id");
+                let rows = query.build().persistent(false).fetch_all(&store.pool).await?;
+                let parked = |row: &<$database as sqlx::Database>::Row| {
+                    Ok(ParkedRow {
+                        id: row.try_get(0)?,
+                        key: row.try_get(1)?,
+                        attempts: row.try_get::<i32, _>(2)?.unsigned_abs(),
+                        rested_ms: row.try_get(3)?,
+                    })
+                };
+                rows.iter().map(parked).collect()
+            }
+
+            async fn begin_try(
+                store: &Store<Self>,
+                hold: &Hold<Self::Locator>,
+                letter: &Stored,
+            ) -> sqlx::Result<bool> {
                 let sql = format!(
                     "update {}eos_dead_letter set tries = tries + 1, attempts = attempts + 1 \
-                     where id = {} and state = 2",
-                    store.schema, letter.id
+                     where id = {} and state in ({}) and {}",
+                    store.schema,
+                    letter.id,
+                    letter.state.alike(),
+                    $words.owned(&store.schema, hold.token)
                 );
                 Ok(write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await? == 1)
             }
 
-            async fn forget_try(store: &Store<Self>, letter: &Stored) -> sqlx::Result<()> {
+            async fn forget_try(
+                store: &Store<Self>,
+                hold: &Hold<Self::Locator>,
+                letter: &Stored,
+            ) -> sqlx::Result<()> {
                 let sql = format!(
                     "update {}eos_dead_letter set tries = tries - 1, attempts = attempts - 1 \
-                     where id = {} and state = 2 and tries > 0",
-                    store.schema, letter.id
+                     where id = {} and state in ({}) and tries > 0 and {}",
+                    store.schema,
+                    letter.id,
+                    letter.state.alike(),
+                    $words.owned(&store.schema, hold.token)
                 );
                 write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
+            }
+
+            async fn end_try(
+                store: &Store<Self>,
+                hold: &Hold<Self::Locator>,
+                letter: &Stored,
+                verdict: Verdict<'_>,
+            ) -> sqlx::Result<bool> {
+                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
+                    "update {}eos_dead_letter set state = {}, attempts = {}, changed_at = {}, reason = ",
+                    store.schema,
+                    verdict.to.number(),
+                    i32::try_from(verdict.attempts).unwrap_or(i32::MAX),
+                    $words.stamp
+                ));
+                query.push_bind(verdict.reason.word()).push(", error = ");
+                query.push_bind($crate::store::dead_letter::storable(verdict.error).into_owned());
+                if let Some(topic) = verdict.publish_to {
+                    query.push(", publish_to = ").push_bind(topic.to_owned());
+                }
+                query.push(format!(
+                    " where id = {} and state in ({}) and {}",
+                    letter.id,
+                    letter.state.alike(),
+                    $words.owned(&store.schema, hold.token)
+                ));
+                Ok(write(store, query.build().persistent(false)).await? == 1)
             }
 
             async fn unpublished(store: &Store<Self>, now_ms: i64) -> sqlx::Result<Vec<Unpublished>> {
@@ -184,21 +282,6 @@ macro_rules! letter_dialect {
             async fn published(store: &Store<Self>, id: i64) -> sqlx::Result<()> {
                 let sql = format!("update {}eos_dead_letter set publish_to = null where id = {id}", store.schema);
                 write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
-            }
-
-            async fn replay_failed(
-                store: &Store<Self>,
-                letter: &Stored,
-                reason: &str,
-                error: &str,
-            ) -> sqlx::Result<()> {
-                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
-                    "update {}eos_dead_letter set state = 0, changed_at = {}, reason = ",
-                    store.schema, $words.stamp
-                ));
-                query.push_bind(reason.to_owned()).push(", error = ").push_bind($crate::store::dead_letter::storable(error).into_owned());
-                query.push(" where state = 2 and id = ").push_bind(letter.id);
-                write(store, query.build().persistent(false)).await.map(drop)
             }
         }
 

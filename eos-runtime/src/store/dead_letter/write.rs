@@ -1,18 +1,20 @@
 //! A record gets into the table, in the transaction that moves the position past it.
 
-/// Writes a dead letter by these two statements, whose placeholders stand in this order. A macro, since sqlx's traits
-/// cannot be named for several databases at once.
+/// Marks its id, and binds it to the INSERT: these two statements, whose placeholders stand in this order. The caller runs
+/// the second, and learns the row's number in its database's way. A macro, since sqlx's traits cannot be named for several
+/// databases at once.
 macro_rules! write_dead_letter {
     ($tx:expr, $hold:expr, $letter:expr, $mark:expr, $insert:expr) => {{
         let (tx, hold, letter) = ($tx, $hold, $letter);
         if let Some(id) = letter.message_id {
             let mark = sqlx::query(sqlx::AssertSqlSafe($mark))
-                .bind($crate::store::dead_letter::DEAD)
+                .bind($crate::store::dead_letter::ASIDE)
                 .bind(hold.stream)
                 .bind(id);
             mark.execute(&mut *tx).await?;
         }
-        let insert = sqlx::query(sqlx::AssertSqlSafe($insert))
+        sqlx::query(sqlx::AssertSqlSafe($insert))
+            .bind(letter.state.number())
             .bind(&*hold.key.group)
             .bind(letter.record.topic())
             .bind(letter.record.partition())
@@ -26,8 +28,7 @@ macro_rules! write_dead_letter {
             .bind(letter.attempts())
             .bind(letter.reason.word())
             .bind(letter.error().into_owned())
-            .bind(letter.publish_to);
-        insert.execute(&mut *tx).await.map(drop)
+            .bind(letter.publish_to)
     }};
 }
 pub(crate) use write_dead_letter;

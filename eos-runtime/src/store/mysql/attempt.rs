@@ -18,7 +18,7 @@ use super::{Answers, RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, LastRecord, Stored, Tx, hex_literal};
+use crate::store::{Claim, Hold, LastRecord, State, Stored, Tx, hex_literal};
 
 /// What was claimed: enough to see afterwards whether it stands.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ enum What {
     Position(i64),
     /// That this dead letter is replayed.
     Letter(i64),
+    /// That this one is not parked any more.
+    ParkedLetter(i64),
 }
 
 /// Makes a connection a session's: isolation and timeouts, no autocommit, and sqlx's depth at one while the server is
@@ -137,16 +139,25 @@ pub(super) async fn begin_replay(
     letter: &Stored,
 ) -> sqlx::Result<Answer<MySql>> {
     let schema = &store.schema;
+    let (turn, what) = match letter.state {
+        State::Parked | State::Urged => {
+            (format!("delete from {schema}eos_dead_letter"), What::ParkedLetter(letter.id))
+        }
+        State::Wanted | State::Dead | State::Replayed | State::Discarded => (
+            format!("update {schema}eos_dead_letter set state=3,changed_at=current_timestamp(3)"),
+            What::Letter(letter.id),
+        ),
+    };
     let mut sql = format!(
         "update {schema}eos_position set epoch=epoch,`connection`=connection_id(),held_until=unix_timestamp()+{} \
          where id={} and owner=x'{}' and next_offset={};\
-         update {schema}eos_dead_letter set state=3,changed_at=current_timestamp(3) \
-         where id={} and state=2 and row_count()=1;",
+         {turn} where id={} and state in ({}) and row_count()=1;",
         whole_seconds(options.patience()),
         hold.locator.0,
         hold.token.as_simple(),
         hold.next_offset,
         letter.id,
+        letter.state.alike(),
     );
     if let Some(id) = &letter.message_id {
         let id = hex_literal(id);
@@ -164,7 +175,7 @@ pub(super) async fn begin_replay(
     Ok(Answer {
         position: one(0).then_some(hold.locator),
         inbox_fresh: one(1) && inbox.is_none_or(|inbox| inbox.last_insert_id() == 0),
-        proof: Claimed { row: hold.locator, token: hold.token, what: What::Letter(letter.id) },
+        proof: Claimed { row: hold.locator, token: hold.token, what },
     })
 }
 
@@ -312,6 +323,9 @@ async fn stands(store: &Store<MySql>, tx: &mut Tx<MySql>, claimed: &Claimed) -> 
         ),
         What::Letter(id) => {
             format!("select count(*) from {schema}eos_dead_letter where id = {id} and state = 3")
+        }
+        What::ParkedLetter(id) => {
+            format!("select 1 - count(*) from {schema}eos_dead_letter where id = {id}")
         }
     };
     let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(&mut **tx).await?;

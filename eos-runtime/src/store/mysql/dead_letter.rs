@@ -6,7 +6,8 @@ use sqlx::{AssertSqlSafe, MySql, Row};
 
 use super::RowId;
 use crate::store::dead_letter::{
-    DeadLetter, Filter, State, Stored, Unpublished, Words, letter_dialect, write_dead_letter,
+    DeadLetter, Filter, ParkedRow, State, Stored, Unpublished, Verdict, Words, letter_dialect,
+    write_dead_letter,
 };
 use crate::store::{Hold, PartitionKey, Store, Tx};
 
@@ -15,13 +16,15 @@ pub(super) async fn set_aside(
     tx: &mut Tx<MySql>,
     hold: &Hold<RowId>,
     letter: DeadLetter<'_>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<i64> {
     let mark = format!("update {schema}eos_inbox set outcome = ? where stream = ? and message_id = ?");
     let insert = format!(
-        "insert into {schema}eos_dead_letter (group_id, topic, `partition`, record_offset, record_time, `key`, payload, \
-         headers, message_id, listener, attempts, reason, error, publish_to) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "insert into {schema}eos_dead_letter (state, group_id, topic, `partition`, record_offset, record_time, `key`, payload, \
+         headers, message_id, listener, attempts, reason, error, publish_to) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     );
-    write_dead_letter!(tx, hold, letter, mark, insert)
+    let insert = write_dead_letter!(&mut *tx, hold, letter, mark, insert);
+    let done = insert.execute(&mut *tx).await?;
+    i64::try_from(done.last_insert_id()).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
 const WORDS: Words = Words {
@@ -30,6 +33,7 @@ const WORDS: Words = Words {
     stamp: "current_timestamp(3)",
     millis_of: |column| format!("cast(unix_timestamp({column}) * 1000 as signed)"),
     big: "signed",
+    token: |token| format!("x'{}'", token.as_simple()),
 };
 
 letter_dialect!(MySql, WORDS);

@@ -2,7 +2,7 @@
 -- with its dot, or nothing.
 create table if not exists {schema}eos_dead_letter (
     id            bigint       not null auto_increment primary key,
-    -- 0 dead, 1 parked, 2 to be replayed, 3 replayed, 4 discarded.
+    -- 0 dead, 1 parked, 5 parked and to be tried now, 2 to be replayed, 3 replayed, 4 discarded.
     state         smallint     not null default 0,
     group_id      varchar(255) character set utf8mb4 collate utf8mb4_bin not null,
     topic         varchar(255) character set utf8mb4 collate utf8mb4_bin not null,
@@ -15,11 +15,11 @@ create table if not exists {schema}eos_dead_letter (
     message_id    varbinary(64),                -- as in eos_inbox, whose row says outcome 1 until it is replayed
     listener      text         character set utf8mb4 collate utf8mb4_bin not null,  -- for people
     attempts      int          not null,
-    reason        varchar(16)  character set ascii not null,  -- poison, failed, overran, panicked, killed
+    reason        varchar(16)  character set ascii not null,  -- poison, failed, overran, panicked, killed, behind
     error         mediumtext   character set utf8mb4 not null,  -- the chain of causes
     set_aside_at  timestamp(3) not null default current_timestamp(3),
     changed_at    timestamp(3) null,
-    -- Attempts of the replay that was asked for, counted before each: one of them may end the process.
+    -- Attempts of the replay that was asked for, or while it was parked, counted before each: one may end the process.
     tries         int          not null default 0,
     -- What was changed before a replay: when, and the payload as it came.
     edited_at     timestamp(3) null,

@@ -148,7 +148,7 @@ impl Dialect for MySql {
         tx: &mut Tx<Self>,
         hold: &Hold<RowId>,
         letter: DeadLetter<'_>,
-    ) -> sqlx::Result<()> {
+    ) -> sqlx::Result<i64> {
         dead_letter::set_aside(&store.schema, tx, hold, letter).await
     }
 

@@ -16,7 +16,7 @@ use super::{Ctid, Xid, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, Stored, Tx};
+use crate::store::{Claim, Hold, State, Stored, Tx};
 
 /// Makes a connection a session's: its timeouts, and sqlx's depth at one while the server is idle.
 pub(super) async fn open(
@@ -71,11 +71,16 @@ pub(super) async fn begin_replay(
     letter: &Stored,
 ) -> sqlx::Result<Answer<Postgres>> {
     let (schema, stream) = (&store.schema, hold.stream);
+    let turn = match letter.state {
+        State::Parked | State::Urged => format!("delete from {schema}eos_dead_letter l using p"),
+        State::Wanted | State::Dead | State::Replayed | State::Discarded => format!(
+            "update {schema}eos_dead_letter l set state = 3, changed_at = pg_catalog.clock_timestamp() from p"
+        ),
+    };
     let sql = format!(
         "{begin} with p as (update {schema}eos_position set taken_at = taken_at \
            where ctid = '{locator}' and owner = '{token}' and next_offset = '{next}' returning ctid), \
-         l as (update {schema}eos_dead_letter l set state = 3, changed_at = pg_catalog.clock_timestamp() from p \
-           where l.id = '{id}' and l.state = 2 returning l.message_id), \
+         l as ({turn} where l.id = '{id}' and l.state in ({alike}) returning l.message_id), \
          i as (update {schema}eos_inbox i set outcome = 0, seen_at = now() from l \
            where i.stream = {stream} and i.message_id = l.message_id and i.outcome = 1 returning 1), \
          n as (insert into {schema}eos_inbox (stream, message_id) select {stream}, l.message_id from l \
@@ -87,6 +92,7 @@ pub(super) async fn begin_replay(
         token = hold.token.as_hyphenated(),
         next = hold.next_offset,
         id = letter.id,
+        alike = letter.state.alike(),
     );
     let row = message(tx, sql).await.map_err(|(_, error)| error)?;
     claim_answer(tx, &hold.locator, row)

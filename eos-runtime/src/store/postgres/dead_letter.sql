@@ -2,7 +2,7 @@
 -- with its dot.
 create table if not exists {schema}eos_dead_letter (
     id            bigint   generated always as identity primary key,
-    -- 0 dead, 1 parked, 2 to be replayed, 3 replayed, 4 discarded.
+    -- 0 dead, 1 parked, 5 parked and to be tried now, 2 to be replayed, 3 replayed, 4 discarded.
     state         smallint not null default 0,
     group_id      text     not null,
     topic         text     not null,
@@ -15,11 +15,11 @@ create table if not exists {schema}eos_dead_letter (
     message_id    bytea,                        -- as in eos_inbox, whose row says outcome 1 until it is replayed
     listener      text     not null,            -- for people
     attempts      integer  not null,
-    reason        text     not null,            -- poison, failed, overran, panicked, killed
+    reason        text     not null,            -- poison, failed, overran, panicked, killed, behind
     error         text     not null,            -- the chain of causes
     set_aside_at  timestamptz not null default pg_catalog.clock_timestamp(),
     changed_at    timestamptz,
-    -- Attempts of the replay that was asked for, counted before each: one of them may end the process.
+    -- Attempts of the replay that was asked for, or while it was parked, counted before each: one may end the process.
     tries         integer  not null default 0,
     -- What was changed before a replay: when, and the payload as it came.
     edited_at     timestamptz,

@@ -147,7 +147,7 @@ impl Dialect for Postgres {
         tx: &mut Tx<Self>,
         hold: &Hold<Ctid>,
         letter: DeadLetter<'_>,
-    ) -> sqlx::Result<()> {
+    ) -> sqlx::Result<i64> {
         dead_letter::set_aside(&store.schema, tx, hold, letter).await
     }
 

@@ -15,7 +15,7 @@ use super::lock::{self, Turn};
 use super::{NOW_MS, RowId, code, statements};
 use crate::store::dialect::{Answer, ChainError, EndError, Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Claim, Hold, LastRecord, Stored, Tx, hex_literal};
+use crate::store::{Claim, Hold, LastRecord, State, Stored, Tx, hex_literal};
 
 /// Makes a connection a session's: sqlx's depth at one while no transaction is open, and a way to interrupt what
 /// still runs on the connection's thread when the session is dropped.
@@ -58,14 +58,21 @@ pub(super) async fn begin_replay(
     letter: &Stored,
 ) -> sqlx::Result<Answer<Sqlite>> {
     let schema = &store.schema;
+    let turn = match letter.state {
+        State::Parked | State::Urged => format!("delete from {schema}eos_dead_letter"),
+        State::Wanted | State::Dead | State::Replayed | State::Discarded => {
+            format!("update {schema}eos_dead_letter set state=3,changed_at={NOW_MS}")
+        }
+    };
     let mut sql = format!(
         "begin immediate;\
          update {schema}eos_position set taken_at=taken_at where id={} and owner=x'{}' and next_offset={};\
-         update {schema}eos_dead_letter set state=3,changed_at={NOW_MS} where id={} and state=2 and changes()=1;",
+         {turn} where id={} and state in ({}) and changes()=1;",
         hold.locator.0,
         hold.token.as_simple(),
         hold.next_offset,
         letter.id,
+        letter.state.alike(),
     );
     if let Some(id) = &letter.message_id {
         let id = hex_literal(id);

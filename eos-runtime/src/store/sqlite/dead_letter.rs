@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite};
 use super::{NOW_MS, RowId, take};
 use crate::listener::spec::Isolation;
 use crate::store::dead_letter::{
-    DeadLetter, Filter, State, Stored, Unpublished, Words, letter_dialect, write_dead_letter,
+    DeadLetter, Filter, ParkedRow, State, Stored, Unpublished, Verdict, Words, letter_dialect,
+    write_dead_letter,
 };
 use crate::store::{Hold, PartitionKey, Store, StoreOptions, Tx};
 
@@ -18,17 +19,24 @@ pub(super) async fn set_aside(
     tx: &mut Tx<Sqlite>,
     hold: &Hold<RowId>,
     letter: DeadLetter<'_>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<i64> {
     let mark = format!("update {schema}eos_inbox set outcome = $1 where stream = $2 and message_id = $3");
     let insert = format!(
-        "insert into {schema}eos_dead_letter (group_id, topic, partition, record_offset, record_time, key, payload, \
-         headers, message_id, listener, attempts, reason, error, publish_to) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        "insert into {schema}eos_dead_letter (state, group_id, topic, partition, record_offset, record_time, key, payload, \
+         headers, message_id, listener, attempts, reason, error, publish_to) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
     );
-    write_dead_letter!(tx, hold, letter, mark, insert)
+    let insert = write_dead_letter!(&mut *tx, hold, letter, mark, insert);
+    Ok(insert.execute(&mut *tx).await?.last_insert_rowid())
 }
 
-const WORDS: Words =
-    Words { partition: "partition", key: "key", stamp: NOW_MS, millis_of: str::to_owned, big: "integer" };
+const WORDS: Words = Words {
+    partition: "partition",
+    key: "key",
+    stamp: NOW_MS,
+    millis_of: str::to_owned,
+    big: "integer",
+    token: |token| format!("x'{}'", token.as_simple()),
+};
 
 letter_dialect!(Sqlite, WORDS);
 
