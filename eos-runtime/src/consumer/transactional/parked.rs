@@ -43,14 +43,23 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Parks it with the next claim, unless so many failed one after another that it must be the program that is bad.
     pub(super) async fn park(&mut self, failure: Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
-        if let Admits::After(_, is_news) = self.work.breaker.admits() {
-            if is_news {
-                self.work.say_that_the_program_is_bad(&a_try.record, &failure, self.work.breaker.pace());
-            }
+        if !self.may_be_set_aside(&a_try.record, &failure) {
             return self.again_later(&failure, rest, a_try).await;
         }
         self.failed = a_try.attempt;
         Step::Begin(rest, Try { aside: Some(Aside::Parked(failure)), ..a_try })
+    }
+
+    fn may_be_set_aside(&self, record: &Record, failure: &Failure) -> bool {
+        match self.work.breaker.admits() {
+            Admits::Now => true,
+            Admits::After(wait, is_news) => {
+                if is_news {
+                    self.work.say_that_the_program_is_bad(record, failure, wait);
+                }
+                false
+            }
+        }
     }
 
     /// It is in the table, and other keys go on.
