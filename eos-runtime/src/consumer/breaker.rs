@@ -62,11 +62,6 @@ impl Breaker {
         }
     }
 
-    /// The time between two, beyond the limit.
-    pub(super) fn pace(&self) -> Duration {
-        self.pace
-    }
-
     /// How many in a row are let pass.
     pub(super) fn limit(&self) -> u32 {
         self.limit

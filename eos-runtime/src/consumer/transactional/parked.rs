@@ -173,7 +173,8 @@ impl<D: LetterDialect> Worker<'_, D> {
         letter: &Stored,
     ) -> Step<D> {
         let is_last = next == Next::SetAside || attempts >= self.work.retry.max;
-        let dies = is_last && self.work.dead_letters.are_kept() && self.work.breaker.admits() == Admits::Now;
+        let dies =
+            is_last && self.work.dead_letters.are_kept() && self.may_be_set_aside(&letter.record, failure);
         let chain = said(failure);
         let topic = self.work.dead_letters.topic().map(|topic| topic.of(&letter.key.topic));
         let verdict = Verdict {
