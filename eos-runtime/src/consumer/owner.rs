@@ -130,6 +130,8 @@ async fn try_take<D: Dialect>(
         listener = %work.id, topic = %key.topic, partition = key.partition, group = %key.group,
         position = hold.next_offset, epoch = hold.epoch, new = hold.created, "took the partition"
     );
+    work.counts.taken.one();
+    queue.post.is_well();
     Ok(Some(Owned { hold, start }))
 }
 
@@ -190,6 +192,7 @@ impl Trouble {
         error: &(dyn std::error::Error + 'static),
     ) {
         self.failures += 1;
+        work.board.waits(lease, what, error);
         if self.said_at.is_some_and(|at| at.elapsed() < Self::SAY_AGAIN) {
             return;
         }
