@@ -17,7 +17,7 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("listener", &["extract", "error"]),
     ("source", &["record", "error"]),
     ("store", &["listener", "settings", "record", "error", "trace"]),
-    ("kafka", &["source", "settings", "record", "error"]),
+    ("kafka", &["metrics", "source", "settings", "record", "error"]),
     (
         "consumer",
         &["metrics", "source", "store", "listener", "extract", "settings", "record", "error", "fault"],
@@ -67,6 +67,7 @@ const CRATES: [(&str, &[&str]); 2] = [
             "outbox/transaction.rs",
             "outbox/relay/reader.rs",
             "outbox/relay/member.rs",
+            "outbox/depth.rs",
         ],
     ),
 ];

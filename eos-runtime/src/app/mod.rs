@@ -11,6 +11,7 @@ mod checks;
 mod databases;
 mod deliver;
 mod glob;
+mod look;
 mod open;
 mod plan;
 mod relays;

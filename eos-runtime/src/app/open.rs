@@ -14,8 +14,11 @@ use super::databases::PlannedDatabase;
 use super::target::Target;
 use crate::consumer::{Bound, Chain, Seats, Vigil};
 use crate::error::Error;
+use crate::outbox::Sounding;
 use crate::settings::Migrate;
-use crate::store::{Dialect, Fault, LetterDialect, MigrateError, MigrateMode, Store, SweepCursor};
+use crate::store::{
+    Dialect, Fault, LetterDialect, MigrateError, MigrateMode, RelayDialect, Store, SweepCursor,
+};
 
 /// A database that is open, for the workers of its listeners.
 #[derive(Debug, Clone)]
@@ -34,6 +37,16 @@ pub(super) struct Caretaking<'a> {
     pub(super) stop: CancellationToken,
     /// `[inbox] retention`.
     pub(super) retention: Duration,
+}
+
+impl Caretaking<'_> {
+    /// Runs it until the token ends it.
+    pub(super) fn watch(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
 }
 
 /// Opens a database: waits until it is reached and brings its tables up to date.
@@ -74,7 +87,7 @@ async fn ready<D, P, F>(
     care: &Caretaking<'_>,
 ) -> Result<Bound<D>, Error>
 where
-    D: LetterDialect,
+    D: LetterDialect + RelayDialect,
     P: Fn() -> F,
     F: Future<Output = sqlx::Result<()>>,
 {
@@ -90,13 +103,9 @@ where
         Bound { store: Arc::new(store), seats: Seats::new(planned.max_connections), vigil: Vigil::default() };
     let watching = bound.vigil.clone().keep(Arc::clone(&bound.store), planned.verify_every);
     let sweeping = sweep(Arc::clone(&bound.store), care.retention);
-    let stop = care.stop.clone();
-    care.tasks.spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = watching => {}
-            () = sweeping => {}
-        }
+    let sounding = Arc::new(Sounding::default()).keep(Arc::clone(&bound.store), planned.name.clone());
+    care.watch(async {
+        tokio::join!(watching, sweeping, sounding);
     });
     Ok(bound)
 }

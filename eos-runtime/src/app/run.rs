@@ -13,6 +13,7 @@ use super::serve::serve;
 use super::signals::Stop;
 use crate::error::Error;
 use crate::listener::spec::ListenerSpec;
+use crate::metrics;
 use crate::settings::Environment;
 
 /// Runs every listener that is linked into the program until it is told to stop.
@@ -65,6 +66,7 @@ impl App {
         let plan = Plan::make(self, linked, &Environment::of_process())?;
         let stop = Stop::listen(shutdown)?;
         announce(&plan);
+        metrics::describe();
         let (deadline, token) = (plan.settings.shutdown.deadline, CancellationToken::new());
         until_stopped(Box::pin(serve(plan, token.clone())), token, stop, deadline).await
     }

@@ -9,10 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::look::look;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
-use crate::consumer::{Bound, Breaker, Outage, Watchdog, Work, run_plain, run_transactional};
+use crate::consumer::{Board, Bound, Breaker, Outage, Watchdog, Work, run_plain, run_transactional};
 use crate::dead_letters::{Sender, publish};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
@@ -43,6 +44,7 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     let opened = opened?;
     let letters = send_letters(&plan, &broker.client, &opened.databases, &care)?;
     let works = works(&plan, opened.cluster_id.as_ref(), letters.as_ref());
+    care.watch(look(works.clone(), cluster.clone()));
     let mut relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, failed) = match started {
@@ -93,13 +95,7 @@ fn send_letters(
             Opened::Sqlite(bound) => Box::pin(publish(Arc::clone(&bound.store), letters)),
         });
     }
-    let stop = care.stop.clone();
-    care.tasks.spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            _ = join_all(publishing) => {}
-        }
-    });
+    care.watch(async move { drop(join_all(publishing).await) });
     Ok(Some(letters))
 }
 
@@ -174,6 +170,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             parked_at_most: settings.dead_letters.parked_at_most as usize,
             dead_letters: listener.dead_letters.clone(),
             letters: letters.cloned(),
+            board: Arc::new(Board::of(listener.id)),
             breaker: Breaker::new(settings.dead_letters.breaker, settings.dead_letters.breaker_pace),
             outage: Outage::default(),
             watchdog: watchdog.clone(),

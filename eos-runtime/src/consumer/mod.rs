@@ -12,6 +12,7 @@
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
 //! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it.
 
+mod board;
 mod breaker;
 mod failure;
 mod invoke;
@@ -33,6 +34,7 @@ mod vigil;
 mod watchdog;
 mod work;
 
+pub(crate) use board::Board;
 pub(crate) use breaker::Breaker;
 pub(crate) use failure::{Chain, Classify, Rule};
 pub(crate) use outage::Outage;

@@ -31,6 +31,7 @@ pub(crate) struct Outage {
 struct Down {
     since: Instant,
     failures: u32,
+    why: String,
     /// Who comes next at this time looks.
     look_at: Instant,
     said_at: Option<Instant>,
@@ -38,8 +39,13 @@ struct Down {
 
 impl Outage {
     /// Whether there is one.
-    pub(super) fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
+    }
+
+    /// For how long there has been one, and what was said of it last.
+    pub(crate) fn seen(&self) -> Option<(Duration, String)> {
+        self.lock().as_ref().map(|down| (down.since.elapsed(), down.why.clone()))
     }
 
     /// An attempt failed by an outage.
@@ -52,10 +58,17 @@ impl Outage {
     ) {
         let now = Instant::now();
         let mut down = self.lock();
-        let down = down.get_or_insert(Down { since: now, failures: 0, look_at: now, said_at: None });
+        let down = down.get_or_insert(Down {
+            since: now,
+            failures: 0,
+            why: String::new(),
+            look_at: now,
+            said_at: None,
+        });
         self.on.store(true, Ordering::Relaxed);
         let lasts = now.duration_since(down.since);
         down.failures += 1;
+        down.why = Chain(why).to_string();
         down.look_at = now + retry.pace(lasts);
         if down.said_at.is_some_and(|at| now.duration_since(at) < SAY_AGAIN) {
             return;

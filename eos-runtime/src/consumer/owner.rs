@@ -134,6 +134,8 @@ async fn try_take<D: LetterDialect>(
         listener = %work.id, topic = %key.topic, partition = key.partition, group = %key.group,
         position = hold.next_offset, epoch = hold.epoch, new = hold.created, parked = parking.len(), "took the partition"
     );
+    work.counts.taken.one();
+    queue.post.is_well();
     Ok(Some(Owned { hold, start, parking }))
 }
 
@@ -194,6 +196,7 @@ impl Trouble {
         error: &(dyn std::error::Error + 'static),
     ) {
         self.failures += 1;
+        work.board.waits(lease, what, error);
         if self.said_at.is_some_and(|at| at.elapsed() < Self::SAY_AGAIN) {
             return;
         }

@@ -13,13 +13,14 @@ use super::watchdog::Running;
 use super::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;
+use crate::metrics::Purse;
 use crate::record::Record;
 use crate::settings::Start;
 use crate::source::{Lease, LetterBox, LetterToTopic, SourceError};
 
 /// Works on a lease until it is revoked.
 pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
-    let mut queue = Queue::new(lease);
+    let mut queue = Queue::new(lease, &work.board);
     let mut start = work.start;
     let mut suspicions = 0;
     loop {
@@ -63,7 +64,11 @@ async fn begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), Halte
             began = try_begin(work, queue, start) => began,
         };
         match began {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                work.counts.taken.one();
+                queue.post.is_well();
+                return Ok(());
+            }
             Err(SourceError::Revoked) => return Err((Halt::Revoked, None)),
             Err(error) => trouble.say(work, &queue.lease, "could not find out where to start", &error),
         }
@@ -101,19 +106,28 @@ async fn try_begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), S
 async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Option<Halted> {
     let revoked = queue.lease.revoked.clone();
     let suspicion = queue.lease.suspicion();
-    let running = work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition);
+    let mut worker = Worker {
+        work,
+        handler,
+        running: work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition),
+        begun: Purse::of(&work.counts.begun),
+        applied: Purse::of(&work.counts.applied),
+    };
     loop {
         let record = match queue.try_next() {
             Some(record) => record,
-            None => tokio::select! {
-                biased;
-                () = revoked.cancelled() => return Some((Halt::Revoked, None)),
-                () = suspicion.notified() => return None,
-                record = queue.next() => match record {
-                    Some(record) => record,
-                    None => return Some((Halt::Revoked, None)),
-                },
-            },
+            None => {
+                worker.rests();
+                tokio::select! {
+                    biased;
+                    () = revoked.cancelled() => return Some((Halt::Revoked, None)),
+                    () = suspicion.notified() => return None,
+                    record = queue.next() => match record {
+                        Some(record) => record,
+                        None => return Some((Halt::Revoked, None)),
+                    },
+                }
+            }
         };
         if revoked.is_cancelled() {
             return Some((Halt::Revoked, None));
@@ -121,81 +135,97 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
         if queue.lease.is_orphaned() {
             return None;
         }
-        if let Err(halt) = handle(work, queue, &running, handler, &record).await {
+        if let Err(halt) = worker.handle(queue, &record).await {
             return Some((halt, Some(record.offset())));
         }
         queue.lease.committed(record.offset() + 1);
+        queue.post.is_well();
     }
 }
 
-/// Handles one record, trying until it is done or set aside.
-async fn handle(
-    work: &Work,
-    queue: &Queue,
-    running: &Running,
+/// What a partition's records are handled with.
+struct Worker<'w> {
+    work: &'w Work,
     handler: PlainHandler,
-    record: &Record,
-) -> Result<(), Halt> {
-    let mut attempt = 1;
-    loop {
-        let delivery = work.delivery(record, attempt);
-        let outcome = {
-            let _running = running.begin(record.offset());
-            invoke(handler(&delivery), work.deadline).await
-        };
-        let Err(failure) = outcome else {
+    running: Arc<Running>,
+    begun: Purse<'w>,
+    applied: Purse<'w>,
+}
+
+impl Worker<'_> {
+    /// Nothing is queued: what was counted is told.
+    fn rests(&mut self) {
+        self.begun.empty();
+        self.applied.empty();
+    }
+
+    /// Handles one record, trying until it is done or set aside.
+    async fn handle(&mut self, queue: &Queue, record: &Record) -> Result<(), Halt> {
+        let work = self.work;
+        let mut attempt = 1;
+        loop {
+            let delivery = work.delivery(record, attempt);
+            let outcome = {
+                self.begun.one();
+                let _running = self.running.begin(record.offset());
+                invoke((self.handler)(&delivery), work.deadline).await
+            };
+            let Err(failure) = outcome else {
+                work.outage.over(&work.id);
+                work.breaker.succeeded();
+                self.applied.one();
+                return Ok(());
+            };
+            let next = failure.next(&work.classify);
+            if next == Next::Outage {
+                work.outage.found(&work.id, &queue.lease, &work.retry, &failure);
+                if queue.lease.revoked_within(work.retry.wait(1)).await || !turn(work, queue).await {
+                    return Err(Halt::Revoked);
+                }
+                continue;
+            }
             work.outage.over(&work.id);
-            work.breaker.succeeded();
-            work.counts.applied.one();
-            return Ok(());
-        };
-        let next = failure.next(&work.classify);
-        if next == Next::Outage {
-            work.outage.found(&work.id, &queue.lease, &work.retry, &failure);
-            if queue.lease.revoked_within(work.retry.wait(1)).await || !turn(work, queue).await {
+            work.counts.failed.one();
+            let is_last = next == Next::SetAside || attempt >= work.retry.max;
+            let wait = match (&work.letters, work.dead_letters.topic()) {
+                (Some(letters), Some(topic)) if is_last => match work.breaker.admits() {
+                    Admits::Now => {
+                        let letter = LetterToTopic {
+                            to: topic.of(record.topic()),
+                            record: record.clone(),
+                            group: Arc::clone(&work.group),
+                            reason: failure.reason(next).word().to_owned(),
+                            error: Chain(&failure).to_string(),
+                            id: None,
+                        };
+                        return set_aside(work, queue, letters, letter, attempt).await;
+                    }
+                    Admits::After(wait, is_news) => {
+                        if is_news {
+                            work.say_that_the_program_is_bad(record, &failure, wait);
+                        }
+                        wait.min(work.retry.max_backoff)
+                    }
+                },
+                _ if matches!(next, Next::SetAside | Next::Stop) => {
+                    return Err(Halt::Stop(BoxError::from(failure)));
+                }
+                _ => {
+                    let wait = work.retry.wait(attempt);
+                    tracing::warn!(
+                        listener = %work.id, topic = record.topic(), partition = record.partition(),
+                        offset = record.offset(), attempt, of = work.attempts_at_most(), error = %Chain(&failure),
+                        "the handler failed; the partition waits and tries again in {wait:.1?}"
+                    );
+                    attempt += 1;
+                    wait
+                }
+            };
+            work.counts.retried.one();
+            queue.post.tries_again(record.offset(), attempt, work.attempts_at_most(), &failure);
+            if queue.lease.revoked_within(wait).await {
                 return Err(Halt::Revoked);
             }
-            continue;
-        }
-        work.outage.over(&work.id);
-        work.counts.failed.one();
-        let is_last = next == Next::SetAside || attempt >= work.retry.max;
-        let wait = match (&work.letters, work.dead_letters.topic()) {
-            (Some(letters), Some(topic)) if is_last => match work.breaker.admits() {
-                Admits::Now => {
-                    let letter = LetterToTopic {
-                        to: topic.of(record.topic()),
-                        record: record.clone(),
-                        group: Arc::clone(&work.group),
-                        reason: failure.reason(next).word().to_owned(),
-                        error: Chain(&failure).to_string(),
-                        id: None,
-                    };
-                    return set_aside(work, queue, letters, letter, attempt).await;
-                }
-                Admits::After(wait, is_news) => {
-                    if is_news {
-                        work.say_that_the_program_is_bad(record, &failure, wait);
-                    }
-                    wait.min(work.retry.max_backoff)
-                }
-            },
-            _ if matches!(next, Next::SetAside | Next::Stop) => {
-                return Err(Halt::Stop(BoxError::from(failure)));
-            }
-            _ => {
-                let wait = work.retry.wait(attempt);
-                tracing::warn!(
-                    listener = %work.id, topic = record.topic(), partition = record.partition(),
-                    offset = record.offset(), attempt, of = work.attempts_at_most(), error = %Chain(&failure),
-                    "the handler failed; the partition waits and tries again in {wait:.1?}"
-                );
-                attempt += 1;
-                wait
-            }
-        };
-        if queue.lease.revoked_within(wait).await {
-            return Err(Halt::Revoked);
         }
     }
 }

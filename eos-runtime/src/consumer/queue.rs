@@ -3,8 +3,10 @@
 //! Offsets that come out only grow, whatever the source delivers: a claim moves the position to the record it is
 //! given, and a record delivered twice would move it back.
 
+use std::sync::Arc;
 use std::vec;
 
+use super::board::{Board, Posted};
 use crate::record::Record;
 use crate::source::{Lease, SourceError};
 
@@ -12,6 +14,8 @@ use crate::source::{Lease, SourceError};
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) lease: Lease,
+    /// What others see of it.
+    pub(super) post: Posted,
     chunk: vec::IntoIter<Record>,
     /// Nothing below this comes out.
     floor: i64,
@@ -20,8 +24,9 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(lease: Lease) -> Self {
-        Queue { lease, chunk: Vec::new().into_iter(), floor: 0, confirmed: false }
+    pub(super) fn new(lease: Lease, board: &Arc<Board>) -> Self {
+        let post = board.post(&lease);
+        Queue { lease, post, chunk: Vec::new().into_iter(), floor: 0, confirmed: false }
     }
 
     /// Starts again at `offset`.

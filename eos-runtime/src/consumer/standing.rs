@@ -23,6 +23,7 @@ pub(super) async fn second_look<D: Dialect>(
              going on from what it says"
         ),
         Ok([Standing::Fenced]) => {
+            work.counts.fenced.one();
             tracing::info!(
                 listener = %work.id, partition = %hold.key, epoch = hold.epoch,
                 "another process took the partition; asking the group whether it is still ours"

@@ -11,6 +11,7 @@ pub(super) async fn stopped(
     offset: Option<i64>,
     why: &(dyn std::error::Error + Send + Sync + 'static),
 ) {
+    work.board.stopped(lease, offset, why);
     loop {
         tracing::error!(
             listener = %work.id, topic = %lease.topic, partition = lease.partition, offset, error = %Chain(why),

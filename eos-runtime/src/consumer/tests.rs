@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
 use tokio::sync::oneshot;
 
-use super::{Bound, Breaker, Classify, Outage, Seats, Vigil, Watchdog, Work, run_transactional};
+use super::{Board, Bound, Breaker, Classify, Outage, Seats, Vigil, Watchdog, Work, run_transactional};
 use crate::PgTx;
 use crate::error::HandlerError;
 use crate::extract::{Delivery, States};
@@ -108,6 +108,7 @@ impl World {
             parked_at_most: 10_000,
             dead_letters: DeadLetters::Table,
             letters: None,
+            board: Arc::new(Board::default()),
             breaker: Breaker::new(20, Duration::from_secs(60)),
             outage: Outage::default(),
             watchdog: Watchdog::start(),

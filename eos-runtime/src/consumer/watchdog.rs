@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::work::Work;
+use crate::metrics::Durations;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -42,10 +43,25 @@ pub(super) struct Running {
     /// Milliseconds since the origin, and one more; 0 while none runs.
     since: AtomicU64,
     said: AtomicU64,
+    durations: Durations,
 }
 
 /// A handler runs as long as this lives.
-pub(super) struct Run<'a>(&'a Running);
+pub(super) struct Run<'a> {
+    running: &'a Running,
+    /// When it began, where its duration is told.
+    told_from: Option<Instant>,
+}
+
+/// A handler that blocks its thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Blocked {
+    pub(crate) listener: Arc<str>,
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) lasts: Duration,
+}
 
 impl Watchdog {
     /// Starts its thread.
@@ -76,9 +92,17 @@ impl Watchdog {
             offset: AtomicI64::new(0),
             since: AtomicU64::new(0),
             said: AtomicU64::new(0),
+            durations: Durations::of(&work.id),
         });
         self.watched.lock().push(Arc::downgrade(&running));
         running
+    }
+
+    /// Those that block their thread now.
+    pub(crate) fn blocked(&self) -> Vec<Blocked> {
+        let now = millis(self.watched.origin.elapsed());
+        let running: Vec<_> = self.watched.lock().iter().filter_map(Weak::upgrade).collect();
+        running.iter().filter_map(|running| running.blocks(now)).collect()
     }
 }
 
@@ -104,16 +128,27 @@ impl Running {
     pub(super) fn begin(&self, offset: i64) -> Run<'_> {
         self.offset.store(offset, Ordering::Relaxed);
         self.said.store(0, Ordering::Relaxed);
-        self.since.store(millis(self.origin.elapsed()) + 1, Ordering::Release);
-        Run(self)
+        let now = Instant::now();
+        let now_ms = millis(now.duration_since(self.origin));
+        self.since.store(now_ms + 1, Ordering::Release);
+        Run { running: self, told_from: self.durations.wants(now_ms).then_some(now) }
+    }
+
+    /// Whether it is past its deadline by so much that it must block its thread.
+    fn blocks(&self, now: u64) -> Option<Blocked> {
+        let since = self.since.load(Ordering::Acquire);
+        let lasts = Duration::from_millis(now.saturating_sub(since.saturating_sub(1)));
+        (since != 0 && lasts >= self.deadline + GRACE).then(|| Blocked {
+            listener: Arc::clone(&self.listener),
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            offset: self.offset.load(Ordering::Relaxed),
+            lasts,
+        })
     }
 
     fn look(&self, now: u64) {
-        let since = self.since.load(Ordering::Acquire);
-        let lasts = Duration::from_millis(now.saturating_sub(since.saturating_sub(1)));
-        if since == 0 || lasts < self.deadline + GRACE {
-            return;
-        }
+        let Some(Blocked { offset, lasts, .. }) = self.blocks(now) else { return };
         let said = self.said.load(Ordering::Relaxed);
         if said != 0 && now.saturating_sub(said) < millis(SAY_EVERY) {
             return;
@@ -121,7 +156,7 @@ impl Running {
         self.said.store(now.max(1), Ordering::Relaxed);
         tracing::error!(
             listener = %self.listener, topic = %self.topic, partition = self.partition,
-            offset = self.offset.load(Ordering::Relaxed), lasts = %format_args!("{lasts:.1?}"),
+            offset, lasts = %format_args!("{lasts:.1?}"),
             deadline = %format_args!("{:.1?}", self.deadline),
             "the handler is past its deadline and blocks its thread, so that it cannot be ended; use async calls, or \
              `tokio::task::spawn_blocking` for what blocks or computes for long"
@@ -131,7 +166,10 @@ impl Running {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.0.since.store(0, Ordering::Release);
+        self.running.since.store(0, Ordering::Release);
+        if let Some(began) = self.told_from {
+            self.running.durations.tell(began.elapsed());
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::board::Board;
 use super::breaker::Breaker;
 use super::failure::{Chain, Classify, Failure};
 use super::message_id::InboxId;
@@ -43,6 +44,7 @@ pub(crate) struct Work {
     pub(crate) dead_letters: DeadLetters,
     /// Where they are handed over for a topic, where this process writes to one.
     pub(crate) letters: Option<LetterBox>,
+    pub(crate) board: Arc<Board>,
     pub(crate) breaker: Breaker,
     pub(crate) outage: Outage,
     pub(crate) watchdog: Watchdog,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -106,6 +107,26 @@ impl Cluster {
         let marks = self.ask(move |client| client.fetch_watermarks(&name, partition, ANSWER)).await;
         let (low, high) = marks.map_err(|fault| SourceError::Broker(fault.reason.into()))?;
         Ok(Watermarks { low, high })
+    }
+
+    /// Where the logs of these partitions of a topic end, as far as the client's `isolation.level` lets read; in one question to
+    /// each broker that leads some of them. Those that a broker does not know are left out.
+    pub(crate) async fn ends(&self, topic: &str, partitions: &[i32]) -> Result<Vec<(i32, i64)>, SourceError> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            // A special time of Kafka's: the latest of all.
+            let latest = list.add_partition_offset(topic, *partition, Offset::End);
+            latest.map_err(|error| SourceError::Broker(error.into()))?;
+        }
+        let ends = self.ask(move |client| client.offsets_for_times(list.clone(), ANSWER)).await;
+        let ends = ends.map_err(|fault| SourceError::Broker(fault.reason.into()))?;
+        let known = ends.elements().into_iter().filter(|element| element.error().is_ok());
+        Ok(known.filter_map(|element| Some((element.partition(), element.offset().to_raw()?))).collect())
+    }
+
+    /// For how long no broker could be reached, where none can.
+    pub(crate) fn outage(&self) -> Option<Duration> {
+        self.inner.outage.lasts()
     }
 
     /// Ends its tasks and the client.

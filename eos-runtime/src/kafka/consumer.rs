@@ -20,6 +20,7 @@ use super::context::Context;
 use super::failure::KafkaFailure;
 use super::partitions::{Member, panicked};
 use super::poll::Poller;
+use super::pulse::Pulse;
 use crate::source::{CommittedInKafka, Lease, LeaseId, Requests, SourceError, Watermarks};
 
 /// Starts a worker on a lease; called on the poll thread, within the runtime. The worker is joined by the consumer.
@@ -48,6 +49,7 @@ pub(super) struct Desk {
     member: OnceLock<Weak<Member>>,
     runtime: Handle,
     pub(super) cluster: Cluster,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Consumer {
@@ -64,8 +66,14 @@ impl Consumer {
         let mut member: Member = client.member(&options.group).create_with_context(Context::default())?;
         let (commands, inbox) = mpsc::channel();
         let runtime = Handle::current();
-        let desk =
-            Arc::new(Desk { commands, thread: OnceLock::new(), member: OnceLock::new(), runtime, cluster });
+        let desk = Arc::new(Desk {
+            commands,
+            thread: OnceLock::new(),
+            member: OnceLock::new(),
+            runtime,
+            cluster,
+            pulse: Arc::default(),
+        });
         let woken = Arc::clone(&desk);
         member.set_nonempty_callback(move || woken.wake());
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
@@ -90,6 +98,11 @@ impl Consumer {
     /// leaves its group. [`ended`](Self::ended) tells when.
     pub(crate) fn stop(&self, within: Duration) {
         self.desk.tell(Command::Stop { within });
+    }
+
+    /// Whether its thread turns.
+    pub(crate) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.desk.pulse)
     }
 
     /// Waits until the member has ended, for whatever reason.

@@ -5,6 +5,7 @@
 //! | `client.rs` | librdkafka's settings: the few that a promise hangs on, and defaults that keep memory small |
 //! | `consumer.rs` | a group member: how it is started, asked and stopped |
 //! | `poll.rs` | its thread: one loop that never waits long for anything |
+//! | `pulse.rs` | whether that thread turns, for anybody to see |
 //! | `partitions.rs` | what is assigned and what is being given up; every answer to a rebalance |
 //! | `seek.rs` | delivery starts at the offset that was asked for, and nowhere else |
 //! | `commits.rs` | offsets follow the database; a commit's answer proves membership |
@@ -30,6 +31,7 @@ mod outage;
 mod partitions;
 mod poll;
 mod producer;
+mod pulse;
 mod seek;
 #[cfg(test)]
 mod tests;
@@ -41,4 +43,5 @@ pub(crate) use consumer::{Consumer, OnLease};
 pub(crate) use failure::KafkaFailure;
 pub(crate) use markers::last_marker;
 pub(crate) use producer::{Fate, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
+pub(crate) use pulse::Pulse;
 pub(crate) use topics::{Topic, Topics};

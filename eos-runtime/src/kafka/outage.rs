@@ -1,7 +1,7 @@
 //! One report when brokers cannot be reached, and one when they can be again, however many notice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::failure::Fault;
 
@@ -30,6 +30,13 @@ impl Outage {
             "Kafka at {bootstrap_servers} cannot be reached: {}; still trying", fault.reason
         );
         Some(Over { since: Arc::clone(&self.since) })
+    }
+}
+
+impl Outage {
+    /// For how long there has been one.
+    pub(super) fn lasts(&self) -> Option<Duration> {
+        lock(&self.since).map(|since| since.elapsed())
     }
 }
 

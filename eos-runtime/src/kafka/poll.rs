@@ -22,6 +22,7 @@ use super::context::{Change, Context};
 use super::copy::copy;
 use super::failure::{Fault, Follows, KafkaFailure};
 use super::partitions::{Member, Partitions, Slot, panicked};
+use crate::metrics::RebalanceCounts;
 use crate::record::Record;
 use crate::source::{Lease, Requests};
 
@@ -48,6 +49,7 @@ pub(super) struct Poller {
     on_lease: OnLease,
     partitions: Partitions,
     commits: Commits,
+    rebalances: RebalanceCounts,
     /// Reused for every chunk.
     scratch: Vec<Record>,
     /// Whether the brokers ever let this member in; before, wrong credentials end the process.
@@ -67,6 +69,7 @@ impl Poller {
     ) -> Result<Self, KafkaFailure> {
         Ok(Poller {
             context: Arc::clone(member.context()),
+            rebalances: RebalanceCounts::of(&options.listener),
             commits: Commits::start(options.commit_interval, &member, &desk)?,
             member,
             commands,
@@ -134,12 +137,23 @@ impl Poller {
         let some = !(notes.changes.is_empty() && notes.faults.is_empty());
         for change in notes.changes {
             self.proven |= matches!(change, Change::Assigned(_));
+            self.count(&change);
             self.partitions.change(change);
         }
         for fault in notes.faults {
             self.suffer(&fault)?;
         }
         Ok(some)
+    }
+
+    /// A change of nothing, as incremental rebalances have them, is none.
+    fn count(&self, change: &Change) {
+        match change {
+            Change::Assigned(partitions) | Change::Revoked { partitions, .. } if partitions.is_empty() => {}
+            Change::Assigned(_) => self.rebalances.assigned.increment(1),
+            Change::Revoked { lost: false, .. } => self.rebalances.revoked.increment(1),
+            Change::Revoked { lost: true, .. } => self.rebalances.lost.increment(1),
+        }
     }
 
     fn obey(&mut self) -> bool {
@@ -267,6 +281,7 @@ impl Poller {
     /// What is looked after once a second.
     fn keep_house(&mut self) -> Result<(), KafkaFailure> {
         let now = Instant::now();
+        self.desk.pulse.beat(now);
         if now < self.housekeeping {
             return Ok(());
         }

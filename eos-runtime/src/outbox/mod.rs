@@ -8,10 +8,12 @@
 // | `method.rs` | what such a method asks of its arguments and of its result |
 // | `transaction.rs` | the same for a block of code |
 // | `refused.rs` | entries that Kafka refused: seen, tried again, discarded |
+// | `depth.rs` | how much waits, and for how long, whoever publishes it |
 // | `relay/` | publishes what stands in the table, and retries until it is there |
 //
 // The table is the store's: `store/outbox` and each database's `outbox.sql`.
 
+mod depth;
 pub(crate) mod emit;
 pub(crate) mod method;
 mod publish;
@@ -20,6 +22,7 @@ pub(crate) mod relay;
 pub(crate) mod scope;
 mod transaction;
 
+pub(crate) use depth::Sounding;
 pub use emit::{Emit, Emits};
 pub use refused::{OutboxDatabase, Refused, RefusedEntries, discard, refused, retry};
 pub use scope::TxSource;

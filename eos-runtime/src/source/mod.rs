@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     bytes: AtomicUsize,
     /// The next offset to tell Kafka, or -1 before there is one.
     committed: AtomicI64,
+    /// The next offset to handle, or -1 before it is known; for those who only look.
+    position: AtomicI64,
     /// How many seeks were asked for; chunks of earlier ones are stale.
     seeks: AtomicU64,
     /// Told when the source cannot go on reading where it is; see [`Lease::suspicion`].
@@ -125,6 +127,18 @@ pub(crate) struct LeaseSource {
     pub(crate) revoked: Revocation,
 }
 
+/// How far a worker is.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress(Arc<Shared>);
+
+impl Progress {
+    /// The next offset to handle, once it is known.
+    pub(crate) fn position(&self) -> Option<i64> {
+        let position = self.0.position.load(Ordering::Relaxed);
+        (position >= 0).then_some(position)
+    }
+}
+
 impl LeaseSource {
     /// Hands records over, with what they weigh in memory; false when the worker is gone.
     pub(crate) fn hand_over(&self, seek: u64, records: Vec<Record>, bytes: usize) -> bool {
@@ -150,7 +164,8 @@ impl Lease {
         requests: Arc<dyn Requests>,
     ) -> (Lease, LeaseSource) {
         let (sender, intake) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { committed: AtomicI64::new(-1), ..Shared::default() });
+        let (committed, position) = (AtomicI64::new(-1), AtomicI64::new(-1));
+        let shared = Arc::new(Shared { committed, position, ..Shared::default() });
         let revoked = Revocation::default();
         let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked: revoked.clone() };
         (Lease { topic, partition, assignment, revoked, intake, shared, requests }, source)
@@ -234,12 +249,19 @@ impl Lease {
     /// Says how far the database has committed; Kafka's committed offset follows.
     pub(crate) fn committed(&self, next_offset: i64) {
         self.shared.committed.store(next_offset, Ordering::Release);
+        self.shared.position.store(next_offset, Ordering::Relaxed);
+    }
+
+    /// How far the worker is, for those who only look.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress(Arc::clone(&self.shared))
     }
 
     /// Starts delivery at `offset`; whatever was queued from before is dropped. Waits as long as it takes (a broker
     /// that is down is no error), until the partition is revoked.
     pub(crate) async fn seek(&self, offset: i64) -> Result<(), SourceError> {
         let seek = self.shared.seeks.fetch_add(1, Ordering::AcqRel) + 1;
+        self.shared.position.store(offset, Ordering::Relaxed);
         self.ask(|reply| self.requests.seek(self.id(), offset, seek, reply)).await
     }
 

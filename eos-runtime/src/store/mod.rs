@@ -39,8 +39,8 @@ pub(crate) use hex::hex_literal;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
 pub(crate) use outbox::{
-    Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent, Serving,
-    Slot, Waiting, read_headers, write_headers,
+    Afterwards, Change, Depth, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent,
+    Serving, Slot, Waiting, read_headers, write_headers,
 };
 pub(crate) use positions::{PositionDialect, Reached};
 pub use tx::*;

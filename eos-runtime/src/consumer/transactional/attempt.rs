@@ -176,6 +176,7 @@ impl<D: Dialect> Worker<'_, D> {
 
     async fn handle(&mut self, mut open: Open<D>, a_try: Try) -> Step<D> {
         fault::point("after_claim");
+        self.work.counts.begun.one();
         let outcome = {
             let delivery = self.work.delivery(&a_try.record, a_try.attempt);
             let _running = self.running.begin(a_try.record.offset());
@@ -244,6 +245,7 @@ impl<D: Dialect> Worker<'_, D> {
         self.counted = self.counted.saturating_sub(1);
         (self.at_once, self.outages, self.failed, self.moved_on) = (0, 0, 0, true);
         self.work.outage.over(&self.work.id);
+        self.queue.post.is_well();
         self.queue.lease.committed(a_try.record.offset() + 1);
         match handled {
             Handled::Ran => {

@@ -59,6 +59,7 @@ impl<D: Dialect> Worker<'_, D> {
         match next {
             Next::AtOnce if self.at_once < AT_ONCE_AT_MOST => {
                 self.at_once += 1;
+                self.work.counts.retried.one();
                 Step::Begin(rest, a_try)
             }
             // Its handler did not run: it is not the record's fault.
@@ -135,6 +136,8 @@ impl<D: Dialect> Worker<'_, D> {
         );
         self.failed = a_try.attempt;
         let attempt = a_try.attempt + 1;
+        self.work.counts.retried.one();
+        self.queue.post.tries_again(a_try.record.offset(), attempt, self.work.attempts_at_most(), failure);
         self.again_after(wait, rest, Try { attempt, ..a_try }).await
     }
 
@@ -149,6 +152,8 @@ impl<D: Dialect> Worker<'_, D> {
                 }
                 // Whoever takes the partition meanwhile may run a better program.
                 self.failed = a_try.attempt - 1;
+                self.work.counts.retried.one();
+                self.queue.post.tries_again(a_try.record.offset(), a_try.attempt, None, &failure);
                 let mut rest = self.give_seat_back(rest).await;
                 self.take_back(&mut rest).await;
                 self.again_after(wait.min(self.work.retry.max_backoff), rest, a_try).await

@@ -147,6 +147,7 @@ impl<D: Dialect> Worker<'_, D> {
         };
         for deliveries in fresh.chunks(at_once) {
             let left = self.work.deadline.saturating_sub(began.elapsed());
+            self.work.counts.begun.one();
             let outcome = {
                 let _running = self.running.begin(deliveries[0].record().offset());
                 handle(self.handler, &mut open, deliveries, left).await

@@ -66,7 +66,7 @@ pub(crate) async fn run<D: LetterDialect>(
     bound: Bound<D>,
     handler: Handler<Tx<D>>,
 ) {
-    let mut queue = Queue::new(lease);
+    let mut queue = Queue::new(lease, &work.board);
     let mut took_again = 0;
     let mut doubts = 0;
     let mut suspicions = 0;

@@ -65,6 +65,7 @@ impl<D: LetterDialect> Worker<'_, D> {
     }
 
     async fn handle_stored(&self, mut open: Open<D>, letter: &Stored) -> Result<Open<D>, (Failure, Rest<D>)> {
+        self.work.counts.begun.one();
         let outcome = {
             let delivery = self.work.delivery(&letter.record, letter.attempts + 1);
             let _running = self.running.begin(letter.record.offset());

@@ -221,6 +221,8 @@ impl<D: RelayDialect> Work<'_, D> {
         }
         match sent {
             Ok(()) => {
+                let created = batch.entries.iter().map(|ready| ready.waiting.created);
+                self.lane.setting.counts.acknowledged(created);
                 self.published(batch.sent());
                 if self.left.len() > WAIT_ABOVE {
                     self.deleted().await;

@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
 
 use super::run;
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    are_these, listed, relay_dialect, without_arrays,
+    Afterwards, Change, Depth, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting,
+    Words, are_these, listed, relay_dialect, without_arrays,
 };
 use crate::store::{Store, hex};
 
@@ -19,6 +19,7 @@ const WORDS: Words = Words {
     now_ms: "cast(unix_timestamp(now(3)) * 1000 as signed)",
     stamp: "cast(unix_timestamp(now(3)) * 1000 as signed)",
     before: |ms| format!("cast(unix_timestamp(now(3)) * 1000 as signed) - {ms}"),
+    age_us: "cast(timestampdiff(microsecond, created_at, current_timestamp(6)) as signed)",
     text: "char",
     values: ["?", "?", "?", "?"],
     hex_text: |text| format!("convert(x'{}' using utf8mb4)", hex(text)),

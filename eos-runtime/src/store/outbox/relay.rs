@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 
@@ -31,12 +31,21 @@ pub(crate) struct Waiting {
     pub(crate) type_name: Arc<str>,
     pub(crate) payload: Option<Vec<u8>>,
     pub(crate) headers: Option<String>,
+    /// By this process's clock: the database says how old it is.
+    pub(crate) created: Instant,
 }
 
 impl Waiting {
     /// A text, or the one before where that is the same.
     pub(crate) fn shared(text: &str, before: Option<&Arc<str>>) -> Arc<str> {
         before.filter(|before| ***before == *text).map_or_else(|| Arc::from(text), Arc::clone)
+    }
+
+    /// When an entry of this age was created.
+    pub(crate) fn created(age_us: i64) -> Instant {
+        let age = Duration::from_micros(age_us.try_into().unwrap_or_default());
+        let now = Instant::now();
+        now.checked_sub(age).unwrap_or(now)
     }
 
     /// How it is known when it has left.
@@ -61,6 +70,29 @@ pub(crate) struct Look<'a> {
     /// Keys that wait for an earlier entry of theirs, which was refused.
     pub(crate) held: &'a [String],
     pub(crate) limit: usize,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// Counted, or estimated where there are many.
+    pub(crate) waiting: i64,
+    /// How long the oldest waits.
+    pub(crate) oldest: Duration,
+}
+
+impl Depth {
+    /// So many are counted; the numbers say about how many more there are.
+    pub(crate) const COUNTED: i64 = 10_000;
+
+    /// What the database found: how many it counted, the age of the oldest of them, the number of the first of them, and the
+    /// highest number that there is.
+    pub(crate) fn found(counted: i64, oldest_us: Option<i64>, first: Option<i64>, last: Option<i64>) -> Self {
+        let distance = last.unwrap_or_default() - first.unwrap_or_default() + 1;
+        let waiting = if counted < Self::COUNTED { counted } else { distance.max(counted) };
+        let oldest = Duration::from_micros(oldest_us.unwrap_or_default().try_into().unwrap_or_default());
+        Depth { waiting, oldest }
+    }
 }
 
 /// An entry that was refused.
@@ -130,6 +162,9 @@ pub(crate) trait RelayDialect: Dialect {
 
     /// Whether anything waits at all.
     fn anything(store: &Store<Self>) -> impl Future<Output = sqlx::Result<bool>> + Send;
+
+    /// How much waits; at a price that has a limit.
+    fn depth(store: &Store<Self>) -> impl Future<Output = sqlx::Result<Depth>> + Send;
 
     /// Entries in the order of their numbers.
     fn read(store: &Store<Self>, look: &Look<'_>) -> impl Future<Output = sqlx::Result<Vec<Waiting>>> + Send;

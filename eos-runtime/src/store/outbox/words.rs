@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 
-use super::relay::{Change, Slot};
+use super::relay::{Change, Depth, Slot};
 
 /// The words in which databases differ. Free functions of these names stand beside each use of [`relay_dialect!`]:
 /// `for_relay`, `begin_sharing`, `write` (one statement that stands alone), and `with_seqs`, `with_entries` and
@@ -20,6 +20,8 @@ pub(crate) struct Words {
     pub(crate) stamp: &'static str,
     /// The same so many milliseconds ago.
     pub(crate) before: fn(u128) -> String,
+    /// How many microseconds ago an entry was created.
+    pub(crate) age_us: &'static str,
     /// A type to cast an id to.
     pub(crate) text: &'static str,
     /// The placeholders of four values.
@@ -35,9 +37,9 @@ impl Words {
     /// What is read of an entry.
     pub(crate) fn columns(&self, schema: &str, more: &str) -> String {
         format!(
-            "select seq, cast(id as {}), coalesce(topic, {}), aggregateid, {}, type, payload, headers{more} \
+            "select seq, cast(id as {}), coalesce(topic, {}), aggregateid, {}, type, payload, headers, {}{more} \
              from {schema}eos_outbox",
-            self.text, self.concatenated, self.key_column
+            self.text, self.concatenated, self.key_column, self.age_us
         )
     }
 
@@ -54,6 +56,16 @@ impl Words {
             "{} where slot >= {first} and slot < {end} and seq > {above} and failed_at is null \
              and published_at is null and broker = 'kafka'{held} order by seq limit {limit}",
             self.columns(schema, "")
+        )
+    }
+
+    /// How many wait, up to a limit, how old the oldest is, and the numbers of the first and of the last that there is.
+    pub(crate) fn depth(&self, schema: &str) -> String {
+        let (age, limit) = (self.age_us, Depth::COUNTED);
+        format!(
+            "select count(*), max(w.age), min(w.seq), (select max(seq) from {schema}eos_outbox) from \
+             (select seq, {age} as age from {schema}eos_outbox where published_at is null and failed_at is null \
+             and broker = 'kafka' order by seq limit {limit}) w"
         )
     }
 
@@ -193,6 +205,11 @@ macro_rules! relay_dialect {
                 Ok(sqlx::query(AssertSqlSafe(sql)).fetch_optional(&store.pool).await?.is_some())
             }
 
+            async fn depth(store: &Store<Self>) -> sqlx::Result<Depth> {
+                let row = sqlx::query(AssertSqlSafe($words.depth(&store.schema))).fetch_one(&store.pool).await?;
+                Ok(Depth::found(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
+            }
+
             /// Row by row, so that what the server sent is not held twice.
             async fn read(store: &Store<Self>, look: &Look<'_>) -> sqlx::Result<Vec<Waiting>> {
                 let mut rows = sqlx::query(AssertSqlSafe($words.waiting(&store.schema, look.held)))
@@ -282,8 +299,8 @@ macro_rules! relay_dialect {
                 );
                 let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(&store.pool).await?;
                 let refused = rows.iter().map(|row| {
-                    let error: Option<String> = row.try_get(9)?;
-                    let (attempts, error) = (row.try_get(8)?, error.unwrap_or_default());
+                    let error: Option<String> = row.try_get(10)?;
+                    let (attempts, error) = (row.try_get(9)?, error.unwrap_or_default());
                     Ok(Refused { waiting: waiting(row, None)?, attempts, error })
                 });
                 refused.collect()
@@ -384,6 +401,7 @@ macro_rules! relay_dialect {
                 type_name: Waiting::shared(row.try_get(5)?, before.map(|before| &before.type_name)),
                 payload: row.try_get(6)?,
                 headers: row.try_get(7)?,
+                created: Waiting::created(row.try_get(8)?),
             })
         }
     };

@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 use super::NOW_MS;
 use super::lock::{self, Turn};
 use crate::store::outbox::{
-    Afterwards, Change, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting, Words,
-    are_these, listed, relay_dialect, without_arrays,
+    Afterwards, Change, Depth, Lane, Lanes, Look, REFUSED, Refusal, Refused, Sent, Slot, Unfinished, Waiting,
+    Words, are_these, listed, relay_dialect, without_arrays,
 };
 use crate::store::{Store, hex};
 
@@ -18,6 +18,7 @@ const WORDS: Words = Words {
     now_ms: NOW_MS,
     stamp: NOW_MS,
     before: |ms| format!("{NOW_MS} - {ms}"),
+    age_us: "(cast(1000 * (julianday('now') - 2440587.5) * 86400 as integer) - created_at) * 1000",
     text: "text",
     values: ["?", "?", "?", "?"],
     hex_text: |text| format!("cast(x'{}' as text)", hex(text)),

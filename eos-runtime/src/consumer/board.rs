@@ -1,0 +1,253 @@
+//! What can be seen of a listener's partitions from outside, while its workers work.
+//!
+//! A worker has a [`Post`] here for as long as it has its lease. It writes there what changes seldom: that the partition
+//! cannot be taken, that a record is tried again, that the partition stopped. What changes with each record, the position,
+//! is read where it is anyway. As long as all is well a record costs one load.
+
+use std::error::Error as StdError;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::failure::Chain;
+use crate::metrics::{ListenerGauges, PartitionGauges};
+use crate::source::{Lease, Progress};
+
+/// The partitions of one listener in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    listener: Arc<str>,
+    posts: Mutex<Vec<Arc<Post>>>,
+    gauges: ListenerGauges,
+}
+
+/// What is known of one of them.
+#[derive(Debug)]
+pub(super) struct Post {
+    topic: Arc<str>,
+    partition: i32,
+    progress: Progress,
+    /// Where its log ends, or -1 before that is known.
+    end: AtomicI64,
+    /// Whether its state is anything but [`State::Running`], without a lock.
+    troubled: AtomicBool,
+    state: Mutex<State>,
+    gauges: PartitionGauges,
+}
+
+/// How a partition fares.
+#[derive(Debug, Clone)]
+pub(crate) enum State {
+    /// Its worker finds out where to go on.
+    Starting,
+    /// Records are handled, or waited for.
+    Running,
+    /// Something that its worker needs does not answer.
+    Waiting {
+        /// What it cannot do meanwhile.
+        what: String,
+        why: String,
+        since: Instant,
+    },
+    /// A record failed, and is tried again.
+    TryingAgain {
+        offset: i64,
+        /// Which attempt is next, and of how many where there is an end to them.
+        attempt: u32,
+        of: Option<u32>,
+        why: String,
+        since: Instant,
+    },
+    /// Until a person has looked.
+    Stopped { offset: Option<i64>, why: String, since: Instant },
+}
+
+/// A partition as it was when somebody looked.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) position: Option<i64>,
+    pub(crate) end: Option<i64>,
+    pub(crate) state: State,
+}
+
+/// A worker's own end of its post, which it leaves when it ends.
+#[derive(Debug)]
+pub(super) struct Posted {
+    board: Arc<Board>,
+    post: Arc<Post>,
+}
+
+impl Board {
+    /// An empty one, told to the recorder that is installed by now.
+    pub(crate) fn of(listener: &str) -> Self {
+        Board { listener: listener.into(), posts: Mutex::default(), gauges: ListenerGauges::of(listener) }
+    }
+
+    /// A worker begins.
+    pub(super) fn post(self: &Arc<Self>, lease: &Lease) -> Posted {
+        let post = Arc::new(Post {
+            topic: Arc::clone(&lease.topic),
+            partition: lease.partition,
+            progress: lease.progress(),
+            end: AtomicI64::new(-1),
+            troubled: AtomicBool::new(true),
+            state: Mutex::new(State::Starting),
+            gauges: PartitionGauges::of(&self.listener, &lease.topic, lease.partition),
+        });
+        let mut posts = self.lock();
+        posts.push(Arc::clone(&post));
+        self.gauges.owned.set(count(posts.len()));
+        drop(posts);
+        Posted { board: Arc::clone(self), post }
+    }
+
+    /// What there is, by topic and partition.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let mut seen: Vec<Seen> = self.lock().iter().map(|post| post.seen()).collect();
+        seen.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
+        seen
+    }
+
+    /// Where the log of a partition ends.
+    pub(crate) fn ends_at(&self, topic: &str, partition: i32, end: i64) {
+        let posts = self.lock();
+        let here = posts.iter().filter(|post| post.partition == partition && *post.topic == *topic);
+        here.for_each(|post| post.end.store(end, Ordering::Relaxed));
+    }
+
+    /// Tells the recorder how it is now. Under the lock, so that what was given up meanwhile stays zero.
+    pub(crate) fn tell(&self, outage: bool) {
+        let posts = self.lock();
+        for post in &*posts {
+            let seen = post.seen();
+            post.gauges.tell(seen.position, seen.lag());
+        }
+        let stopped = posts.iter().filter(|post| matches!(*post.lock(), State::Stopped { .. })).count();
+        self.gauges.stopped.set(count(stopped));
+        self.gauges.outage.set(count(outage.into()));
+    }
+
+    /// A partition cannot do something for now.
+    pub(super) fn waits(&self, lease: &Lease, what: &str, why: &(dyn StdError + 'static)) {
+        self.with(lease, |post| {
+            post.put(|before| State::Waiting {
+                what: what.to_owned(),
+                why: Chain(why).to_string(),
+                since: before.since().unwrap_or_else(Instant::now),
+            });
+        });
+    }
+
+    /// A partition stops.
+    pub(super) fn stopped(&self, lease: &Lease, offset: Option<i64>, why: &(dyn StdError + 'static)) {
+        let why = Chain(why).to_string();
+        self.with(lease, |post| post.put(|_| State::Stopped { offset, why, since: Instant::now() }));
+    }
+
+    fn with(&self, lease: &Lease, then: impl FnOnce(&Post)) {
+        let is_meant = |post: &&Arc<Post>| post.partition == lease.partition && post.topic == lease.topic;
+        if let Some(post) = self.lock().iter().rfind(is_meant) {
+            then(post);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Post>>> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Post {
+    /// A record was done with, or the partition was taken.
+    pub(super) fn is_well(&self) {
+        if self.troubled.load(Ordering::Relaxed) {
+            self.put(|_| State::Running);
+            self.troubled.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// A record failed, and is tried again.
+    pub(super) fn tries_again(
+        &self,
+        offset: i64,
+        attempt: u32,
+        of: Option<u32>,
+        why: &(dyn StdError + 'static),
+    ) {
+        self.put(|before| State::TryingAgain {
+            offset,
+            attempt,
+            of,
+            why: Chain(why).to_string(),
+            since: before.since().unwrap_or_else(Instant::now),
+        });
+    }
+
+    fn put(&self, state: impl FnOnce(&State) -> State) {
+        let mut now = self.lock();
+        *now = state(&now);
+        self.troubled.store(true, Ordering::Relaxed);
+    }
+
+    fn seen(&self) -> Seen {
+        let end = self.end.load(Ordering::Relaxed);
+        Seen {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            position: self.progress.position(),
+            end: (end >= 0).then_some(end),
+            state: self.lock().clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Since when it has been so, where that is no good sign.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        match self {
+            State::Starting | State::Running => None,
+            State::Waiting { since, .. }
+            | State::TryingAgain { since, .. }
+            | State::Stopped { since, .. } => Some(*since),
+        }
+    }
+
+    /// For how long.
+    pub(crate) fn lasts(&self) -> Duration {
+        self.since().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+impl Seen {
+    /// Records behind the position, once both ends are known.
+    pub(crate) fn lag(&self) -> Option<i64> {
+        // The end was asked for a while ago; what is beyond it has been handled since.
+        Some((self.end? - self.position?).max(0))
+    }
+}
+
+impl Deref for Posted {
+    type Target = Post;
+
+    fn deref(&self) -> &Post {
+        &self.post
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        let mut posts = self.board.lock();
+        posts.retain(|post| !Arc::ptr_eq(post, &self.post));
+        self.board.gauges.owned.set(count(posts.len()));
+    }
+}
+
+fn count(of: usize) -> f64 {
+    of as f64
+}
