@@ -30,6 +30,7 @@
 //! | `eos_listener_outage` | `listener` | 1 while the listener waits for something that is down, otherwise 0 |
 //! | `eos_position` | `listener`, `topic`, `partition` | the next offset to handle; 0 once the partition is given up |
 //! | `eos_lag_records` | `listener`, `topic`, `partition` | records behind the position that could be read; 0 once the partition is given up. Kafka is asked for the ends of all partitions of a topic in one question. A marker that ends a Kafka transaction has an offset and is never handled, so that a topic that is written in transactions can show a lag of one at rest |
+//! | `eos_parked_records` | `listener`, `topic`, `partition` | records that are parked there, see [`dead_letters`](crate::dead_letters); 0 once the partition is given up |
 //! | `eos_outbox_waiting` | `database` | entries of the outbox that are not in Kafka yet, without those that were refused. Up to 10,000 they are counted; beyond that it is the distance of the first and the last number, which is too high where some of them have left. It is looked at every five seconds, and more rarely where that takes the database longer than 50 ms |
 //! | `eos_outbox_oldest_seconds` | `database` | how long the oldest of them (of the first 10,000) waits; 0 where none does |
 //!

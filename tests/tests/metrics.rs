@@ -80,6 +80,8 @@ async fn a_recorder_is_told_what_listeners_and_the_relay_have_done() {
         ("eos_rebalances_total{listener=notes}{change=assigned}".to_owned(), 1),
         (listener("eos_records_set_aside_total"), 1),
         (listener("eos_records_replayed_total"), 0),
+        (listener("eos_records_parked_total"), 0),
+        (listener("eos_records_unparked_total"), 0),
         ("eos_outbox_published_total{database=default}".to_owned(), 3),
         ("eos_outbox_refused_total{database=default}".to_owned(), 1),
     ]);

@@ -1,4 +1,4 @@
-//! Looks at what runs, for the gauges: each second at what the workers' boards say, and every few seconds at how far the
+//! Looks at what runs, for the gauges and for what the log sums up: each second at what the workers' boards say, and every few seconds at how far the
 //! logs have grown, in one question a topic.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,10 @@ async fn tell(works: &[Arc<Work>]) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        works.iter().for_each(|work| work.board.tell(work.outage.is_on()));
+        for work in works {
+            work.board.tell(work.outage.is_on());
+            work.sum_up();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::look::look;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
-use crate::consumer::{Board, Bound, Breaker, Outage, Watchdog, Work, run_plain, run_transactional};
+use crate::consumer::{Board, Bound, Breaker, Log, Outage, Watchdog, Work, run_plain, run_transactional};
 use crate::dead_letters::{Sender, publish};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
@@ -174,6 +174,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             breaker: Breaker::new(settings.dead_letters.breaker, settings.dead_letters.breaker_pace),
             outage: Outage::default(),
             watchdog: watchdog.clone(),
+            log: Log::new(settings.log.keys, settings.retry.stopped_log_every),
             stopped_log_every: settings.retry.stopped_log_every,
             start: settings.kafka.start,
             on_gap: settings.kafka.on_retention_gap,
@@ -280,6 +281,7 @@ fn most_of(deadline: Duration) -> Duration {
 }
 
 fn say_counts(work: &Work) {
+    work.sum_up_at_last();
     let counts = &work.counts;
     tracing::info!(
         listener = %work.id,

@@ -30,6 +30,7 @@ pub(super) struct Post {
     progress: Progress,
     /// Where its log ends, or -1 before that is known.
     end: AtomicI64,
+    parked: AtomicI64,
     /// Whether its state is anything but [`State::Running`], without a lock.
     troubled: AtomicBool,
     state: Mutex<State>,
@@ -70,6 +71,8 @@ pub(crate) struct Seen {
     pub(crate) partition: i32,
     pub(crate) position: Option<i64>,
     pub(crate) end: Option<i64>,
+    /// How many of its records are parked.
+    pub(crate) parked: i64,
     pub(crate) state: State,
 }
 
@@ -93,6 +96,7 @@ impl Board {
             partition: lease.partition,
             progress: lease.progress(),
             end: AtomicI64::new(-1),
+            parked: AtomicI64::new(0),
             troubled: AtomicBool::new(true),
             state: Mutex::new(State::Starting),
             gauges: PartitionGauges::of(&self.listener, &lease.topic, lease.partition),
@@ -123,7 +127,7 @@ impl Board {
         let posts = self.lock();
         for post in &*posts {
             let seen = post.seen();
-            post.gauges.tell(seen.position, seen.lag());
+            post.gauges.tell(seen.position, seen.lag(), seen.parked);
         }
         let stopped = posts.iter().filter(|post| matches!(*post.lock(), State::Stopped { .. })).count();
         self.gauges.stopped.set(count(stopped));
@@ -168,6 +172,11 @@ impl Post {
         }
     }
 
+    /// So many records are parked now.
+    pub(super) fn has_parked(&self, records: usize) {
+        self.parked.store(i64::try_from(records).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
     /// A record failed, and is tried again.
     pub(super) fn tries_again(
         &self,
@@ -198,6 +207,7 @@ impl Post {
             partition: self.partition,
             position: self.progress.position(),
             end: (end >= 0).then_some(end),
+            parked: self.parked.load(Ordering::Relaxed),
             state: self.lock().clone(),
         }
     }

@@ -7,8 +7,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tracing::{Instrument, Span};
 
 use super::failure::Failure;
+use super::span;
+use super::work::Work;
 use crate::error::HandlerError;
 use crate::extract::{Deliveries, Delivery};
 use crate::listener::spec::Handler;
@@ -17,6 +20,7 @@ use crate::store::{Dialect, Open, Tx};
 /// Runs a handler on records of its transaction: all of them at once where it takes a batch, otherwise the one there is.
 /// The ids of a batch's events are made of its first record: the same as long as the batch is.
 pub(super) async fn handle<D: Dialect>(
+    work: &Work,
     handler: Handler<Tx<D>>,
     open: &mut Open<D>,
     deliveries: &[Delivery<'_>],
@@ -24,11 +28,13 @@ pub(super) async fn handle<D: Dialect>(
 ) -> Result<(), Failure> {
     match (handler, deliveries) {
         (Handler::One(handler), [delivery]) => {
-            invoke(handler(open.tx_to_handle(delivery.record()), delivery), deadline).await
+            let span = span::of(work, deliveries);
+            invoke(handler(open.tx_to_handle(delivery.record()), delivery), deadline, span).await
         }
         (Handler::Batch(handler), [first, ..]) => {
+            let span = span::of(work, deliveries);
             let deliveries = Deliveries(deliveries);
-            invoke(handler(open.tx_to_handle(first.record()), &deliveries), deadline).await
+            invoke(handler(open.tx_to_handle(first.record()), &deliveries), deadline, span).await
         }
         (Handler::One(_) | Handler::Batch(_), _) => {
             unreachable!("there is a record, and no more than one where no batch is taken")
@@ -36,9 +42,21 @@ pub(super) async fn handle<D: Dialect>(
     }
 }
 
-/// Runs a handler's future to its end or to its deadline. One that is ready at its first poll costs no timer; one that
+/// Runs a handler's future in its span, to its end or to its deadline. One that is ready at its first poll costs no timer; one that
 /// blocked its thread until it was too late has failed all the same.
-pub(super) async fn invoke<F>(handler: F, deadline: Duration) -> Result<(), Failure>
+pub(super) async fn invoke<F>(handler: F, deadline: Duration, span: Span) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), HandlerError>> + Unpin,
+{
+    if span.is_disabled() {
+        return run(handler, deadline).await;
+    }
+    let outcome = run(handler, deadline).instrument(span.clone()).await;
+    span::ended(&span, &outcome);
+    outcome
+}
+
+async fn run<F>(handler: F, deadline: Duration) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), HandlerError>> + Unpin,
 {
@@ -71,11 +89,12 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_failure_and_an_overrun_names_the_deadline() {
         let panics = Box::pin(async { panic!("no such tenant") });
-        let failure = invoke(panics, Duration::from_secs(1)).await.expect_err("it panicked");
+        let failure = invoke(panics, Duration::from_secs(1), Span::none()).await.expect_err("it panicked");
         assert!(failure.to_string().contains("no such tenant"));
 
         let sleeps = Box::pin(std::future::pending());
-        let failure = invoke(sleeps, Duration::from_millis(5)).await.expect_err("it never ends");
+        let failure =
+            invoke(sleeps, Duration::from_millis(5), Span::none()).await.expect_err("it never ends");
         assert!(failure.to_string().contains("5ms"), "{failure}");
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::invoke::{handle, invoke};
 use super::message_id::InboxId;
+use super::span;
 use super::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::{Handler, PlainHandler};
@@ -51,7 +52,7 @@ pub(crate) async fn transactional<D: Dialect>(
         Claimed::Fresh(mut open) => {
             let outcome = {
                 let delivery = work.delivery(&record, 1);
-                handle(handler, &mut open, &[delivery], work.deadline).await
+                handle(work, handler, &mut open, &[delivery], work.deadline).await
             };
             if let Err(failure) = outcome {
                 open.rollback().await.into_hold().await;
@@ -78,6 +79,7 @@ pub(crate) async fn transactional<D: Dialect>(
 /// What the handler or the extraction said.
 pub(crate) async fn plain(work: &Work, handler: PlainHandler, record: &Record) -> Result<Once, BoxError> {
     let delivery = work.delivery(record, 1);
-    invoke(handler(&delivery), work.deadline).await?;
+    let span = span::of(work, std::slice::from_ref(&delivery));
+    invoke(handler(&delivery), work.deadline, span).await?;
     Ok(Once::Applied)
 }

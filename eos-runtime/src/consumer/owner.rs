@@ -136,6 +136,7 @@ async fn try_take<D: LetterDialect>(
     );
     work.counts.taken.one();
     queue.post.is_well();
+    queue.post.has_parked(parking.len());
     Ok(Some(Owned { hold, start, parking }))
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::breaker::Admits;
 use super::failure::{Chain, Next};
 use super::invoke::invoke;
+use super::log::Fate;
 use super::owner::{Halt, Trouble};
 use super::queue::Queue;
+use super::span;
 use super::stopped::stopped;
 use super::watchdog::Running;
 use super::work::Work;
@@ -17,6 +19,7 @@ use crate::metrics::Purse;
 use crate::record::Record;
 use crate::settings::Start;
 use crate::source::{Lease, LetterBox, LetterToTopic, SourceError};
+use crate::store::Reason;
 
 /// Works on a lease until it is revoked.
 pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
@@ -168,7 +171,12 @@ impl Worker<'_> {
             let outcome = {
                 self.begun.one();
                 let _running = self.running.begin(record.offset());
-                invoke((self.handler)(&delivery), work.deadline).await
+                invoke(
+                    (self.handler)(&delivery),
+                    work.deadline,
+                    span::of(work, std::slice::from_ref(&delivery)),
+                )
+                .await
             };
             let Err(failure) = outcome else {
                 work.outage.over(&work.id);
@@ -190,15 +198,16 @@ impl Worker<'_> {
             let wait = match (&work.letters, work.dead_letters.topic()) {
                 (Some(letters), Some(topic)) if is_last => match work.breaker.admits() {
                     Admits::Now => {
+                        let reason = failure.reason(next);
                         let letter = LetterToTopic {
                             to: topic.of(record.topic()),
                             record: record.clone(),
                             group: Arc::clone(&work.group),
-                            reason: failure.reason(next).word().to_owned(),
+                            reason: reason.word().to_owned(),
                             error: Chain(&failure).to_string(),
                             id: None,
                         };
-                        return set_aside(work, queue, letters, letter, attempt).await;
+                        return set_aside(work, queue, letters, letter, attempt, reason).await;
                     }
                     Admits::After(wait, is_news) => {
                         if is_news {
@@ -212,11 +221,7 @@ impl Worker<'_> {
                 }
                 _ => {
                     let wait = work.retry.wait(attempt);
-                    tracing::warn!(
-                        listener = %work.id, topic = record.topic(), partition = record.partition(),
-                        offset = record.offset(), attempt, of = work.attempts_at_most(), error = %Chain(&failure),
-                        "the handler failed; the partition waits and tries again in {wait:.1?}"
-                    );
+                    work.say(record, attempt, &Chain(&failure).to_string(), Fate::Again(wait));
                     attempt += 1;
                     wait
                 }
@@ -238,6 +243,7 @@ async fn set_aside(
     letters: &LetterBox,
     letter: LetterToTopic,
     attempts: u32,
+    reason: Reason,
 ) -> Result<(), Halt> {
     let mut trouble = Trouble::default();
     loop {
@@ -254,11 +260,7 @@ async fn set_aside(
         }
     }
     work.counts.set_aside.one();
-    tracing::error!(
-        listener = %work.id, topic = letter.record.topic(), partition = letter.record.partition(),
-        offset = letter.record.offset(), attempts, reason = letter.reason, error = letter.error,
-        "the record is set aside in the topic `{}`, and its partition goes on", letter.to
-    );
+    work.say(&letter.record, attempts, &letter.error, Fate::DeadInTopic(&letter.to, reason));
     Ok(())
 }
 

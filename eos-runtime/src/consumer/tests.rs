@@ -17,7 +17,7 @@ use crate::listener::retry::RetryPolicy;
 use crate::listener::spec::{Dedupe, Handler, HandlerFuture, Isolation, OnFailure};
 use crate::metrics::ListenerCounts;
 use crate::record::Record;
-use crate::settings::{RetentionGap, Start};
+use crate::settings::{LogKeys, RetentionGap, Start};
 use crate::source::{CommittedInKafka, Lease, LeaseId, LeaseSource, Requests, SourceError, Watermarks};
 use crate::store::{Dialect, MigrateMode, postgres};
 
@@ -112,6 +112,7 @@ impl World {
             breaker: Breaker::new(20, Duration::from_secs(60)),
             outage: Outage::default(),
             watchdog: Watchdog::start(),
+            log: super::Log::new(LogKeys::Hashed, Duration::from_secs(60)),
             stopped_log_every: Duration::from_secs(60),
             start: Start::Earliest,
             on_gap: RetentionGap::Stop,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::board::Board;
 use super::breaker::Breaker;
 use super::failure::{Chain, Classify, Failure};
+use super::log::Log;
 use super::message_id::InboxId;
 use super::outage::Outage;
 use super::watchdog::Watchdog;
@@ -48,6 +49,7 @@ pub(crate) struct Work {
     pub(crate) breaker: Breaker,
     pub(crate) outage: Outage,
     pub(crate) watchdog: Watchdog,
+    pub(crate) log: Log,
     /// How often a stopped partition says so again.
     pub(crate) stopped_log_every: Duration,
     pub(crate) start: Start,

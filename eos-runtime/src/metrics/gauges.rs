@@ -36,6 +36,7 @@ impl ListenerGauges {
 pub(crate) struct PartitionGauges {
     position: Gauge,
     lag: Gauge,
+    parked: Gauge,
 }
 
 impl PartitionGauges {
@@ -49,11 +50,13 @@ impl PartitionGauges {
         PartitionGauges {
             position: metrics::gauge!("eos_position", &labels),
             lag: metrics::gauge!("eos_lag_records", &labels),
+            parked: metrics::gauge!("eos_parked_records", &labels),
         }
     }
 
     /// What is known of it by now.
-    pub(crate) fn tell(&self, position: Option<i64>, lag: Option<i64>) {
+    pub(crate) fn tell(&self, position: Option<i64>, lag: Option<i64>, parked: i64) {
+        self.parked.set(number(parked));
         if let Some(position) = position {
             self.position.set(number(position));
         }
@@ -65,7 +68,7 @@ impl PartitionGauges {
 
 impl Drop for PartitionGauges {
     fn drop(&mut self) {
-        self.tell(Some(0), Some(0));
+        self.tell(Some(0), Some(0), 0);
     }
 }
 

@@ -3,12 +3,14 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Every counter, with a few words.
-const COUNTERS: [(&str, &str); 13] = [
+const COUNTERS: [(&str, &str); 15] = [
     ("eos_records_applied_total", "Records whose handler ran and whose effects are committed"),
     ("eos_records_duplicate_total", "Records whose message id had been processed before"),
     ("eos_records_without_id_total", "Records without a message id, deduped by position alone"),
     ("eos_records_set_aside_total", "Records that no attempt could handle, set aside as dead letters"),
     ("eos_records_replayed_total", "Dead letters that were handled after all"),
+    ("eos_records_parked_total", "Records that were parked"),
+    ("eos_records_unparked_total", "Records that were parked, and are handled"),
     ("eos_attempts_begun_total", "Calls of the handler"),
     ("eos_attempts_failed_total", "Attempts that failed, for whatever reason but an outage"),
     ("eos_attempts_retried_total", "Attempts that failed and are made again"),
@@ -20,12 +22,13 @@ const COUNTERS: [(&str, &str); 13] = [
 ];
 
 /// Every gauge.
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     ("eos_partitions_owned", "Partitions that this process has"),
     ("eos_partitions_stopped", "Partitions that are stopped until a person has looked"),
     ("eos_listener_outage", "Whether the listener waits for something that is down"),
     ("eos_position", "The next offset to handle"),
     ("eos_lag_records", "Records behind the position"),
+    ("eos_parked_records", "Records that are parked, of the partitions that this process has"),
     ("eos_outbox_waiting", "Entries of the outbox that are not in Kafka yet; an estimate beyond 10,000"),
     ("eos_outbox_oldest_seconds", "How long the oldest entry of the outbox waits"),
 ];

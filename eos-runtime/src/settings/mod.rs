@@ -32,7 +32,7 @@ pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use process::{keep, resolve, schema_of};
 pub(crate) use properties::Properties;
 pub(crate) use rest::{
-    DeadLetter, DeadLetters, Inbox, ListenerOverride, OnFailure, Retry, RetryOverride, Shutdown,
+    DeadLetter, DeadLetters, Inbox, ListenerOverride, Log, LogKeys, OnFailure, Retry, RetryOverride, Shutdown,
 };
 
 use reader::Section;
@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) outbox: Outbox,
     pub(crate) retry: Retry,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) log: Log,
     pub(crate) shutdown: Shutdown,
     /// By the listener's id.
     pub(crate) listeners: BTreeMap<String, ListenerOverride>,
@@ -95,6 +96,7 @@ impl Settings {
             outbox: Outbox::read(root.section("outbox")),
             retry: Retry::read(root.section("retry")),
             dead_letters: DeadLetters::read(root.section("dead_letters")),
+            log: Log::read(root.section("log")),
             shutdown: Shutdown::read(root.section("shutdown")),
             listeners: root
                 .section("listeners")

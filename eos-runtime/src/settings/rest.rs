@@ -1,4 +1,4 @@
-//! The small tables: `[inbox]`, `[retry]`, `[dead_letters]`, `[shutdown]`, and what `[listeners."<id>"]` overrides.
+//! The small tables: `[inbox]`, `[retry]`, `[dead_letters]`, `[log]`, `[shutdown]`, and what `[listeners."<id>"]` overrides.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -84,6 +84,26 @@ pub(crate) struct DeadLetters {
     pub(crate) parked_at_most: u32,
 }
 
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    /// How records' keys are said.
+    pub(crate) keys: LogKeys,
+}
+
+/// `[log] keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogKeys {
+    /// By a hash: equal keys can be told, and a person's name cannot be read.
+    Hashed,
+    /// As text.
+    Text,
+}
+
+impl Choice for LogKeys {
+    const WORDS: &'static [(&'static str, Self)] = &[("hashed", LogKeys::Hashed), ("text", LogKeys::Text)];
+}
+
 /// `[shutdown]`.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown {
@@ -166,6 +186,14 @@ impl DeadLetters {
         };
         section.finish();
         dead_letters
+    }
+}
+
+impl Log {
+    pub(super) fn read(mut section: Section<'_>) -> Self {
+        let log = Log { keys: section.optional_choice("keys").unwrap_or(LogKeys::Hashed) };
+        section.finish();
+        log
     }
 }
 

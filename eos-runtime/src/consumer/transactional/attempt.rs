@@ -180,7 +180,7 @@ impl<D: Dialect> Worker<'_, D> {
         let outcome = {
             let delivery = self.work.delivery(&a_try.record, a_try.attempt);
             let _running = self.running.begin(a_try.record.offset());
-            handle(self.handler, &mut open, &[delivery], self.work.deadline).await
+            handle(self.work, self.handler, &mut open, &[delivery], self.work.deadline).await
         };
         let failure = match outcome {
             Ok(()) => {

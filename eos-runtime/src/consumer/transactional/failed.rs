@@ -10,6 +10,7 @@ use super::attempt::Handled;
 use super::{Aside, Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
+use crate::consumer::log::Fate;
 use crate::fault;
 use crate::store::{Begun, DeadLetter, Dialect, Fault, Open, Reason, Rest, State, fault_of};
 
@@ -128,12 +129,7 @@ impl<D: Dialect> Worker<'_, D> {
 
     pub(super) async fn again_later(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         let wait = self.work.retry.wait(a_try.attempt);
-        tracing::warn!(
-            listener = %self.work.id, topic = a_try.record.topic(), partition = a_try.record.partition(),
-            offset = a_try.record.offset(), attempt = a_try.attempt, of = self.work.attempts_at_most(),
-            error = %Chain(failure),
-            "the attempt failed and was rolled back; the partition waits and tries again in {wait:.1?}"
-        );
+        self.work.say(&a_try.record, a_try.attempt, &Chain(failure).to_string(), Fate::Again(wait));
         self.failed = a_try.attempt;
         let attempt = a_try.attempt + 1;
         self.work.counts.retried.one();
@@ -231,12 +227,8 @@ impl<D: Dialect> Worker<'_, D> {
     pub(super) fn was_set_aside(&self, a_try: &Try) {
         let Some(Aside::Dead(failure)) = &a_try.aside else { return };
         self.work.counts.set_aside.one();
-        tracing::error!(
-            listener = %self.work.id, topic = a_try.record.topic(), partition = a_try.record.partition(),
-            offset = a_try.record.offset(), attempts = a_try.attempt, error = %Chain(failure),
-            reason = self.reason(failure).word(),
-            "the record is set aside in `eos_dead_letter`, and its partition goes on"
-        );
+        let fate = Fate::Dead(self.reason(failure));
+        self.work.say(&a_try.record, a_try.attempt, &Chain(failure).to_string(), fate);
     }
 
     /// Waits without a connection, and answers a revocation at once.

@@ -150,7 +150,7 @@ impl<D: Dialect> Worker<'_, D> {
             self.work.counts.begun.one();
             let outcome = {
                 let _running = self.running.begin(deliveries[0].record().offset());
-                handle(self.handler, &mut open, deliveries, left).await
+                handle(self.work, self.handler, &mut open, deliveries, left).await
             };
             if let Err(failure) = outcome {
                 if matches!(failure, Failure::Overran(_)) {

@@ -15,6 +15,7 @@ use super::stored::{Tried, said};
 use super::{Aside, Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
+use crate::consumer::log::Fate;
 use crate::consumer::parking::Head;
 use crate::fault;
 use crate::listener::spec::OnFailure;
@@ -69,14 +70,9 @@ impl<D: Dialect> Worker<'_, D> {
         self.work.counts.parked.one();
         let wait = self.work.retry.wait(a_try.attempt);
         self.parking.add(record.key(), row, Instant::now() + wait);
+        self.queue.post.has_parked(self.parking.len());
         if let Some(Aside::Parked(failure)) = &a_try.aside {
-            tracing::warn!(
-                listener = %self.work.id, topic = record.topic(), partition = record.partition(),
-                offset = record.offset(), attempt = a_try.attempt, of = self.work.attempts_at_most(),
-                error = %Chain(failure),
-                "the attempt failed and was rolled back; the record and later ones of its key are parked, and it is tried \
-                 again in {wait:.1?}"
-            );
+            self.work.say(record, a_try.attempt, &Chain(failure).to_string(), Fate::Parked(wait));
         }
         if self.parking.is_full() {
             tracing::warn!(
@@ -153,7 +149,9 @@ impl<D: LetterDialect> Worker<'_, D> {
 
     /// The next of its key is due.
     fn has_left(&mut self, head: Head, rest: Rest<D>) -> Step<D> {
-        if self.parking.leaves(head, Instant::now()) {
+        let is_last = self.parking.leaves(head, Instant::now());
+        self.queue.post.has_parked(self.parking.len());
+        if is_last {
             tracing::info!(
                 listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
                 parked = self.parking.len(), "a key has nothing parked any more, and its records flow again"
@@ -188,31 +186,18 @@ impl<D: LetterDialect> Worker<'_, D> {
             // Somebody took it out, or has the partition: the next look at the row tells which.
             Ok(false) => self.has_left(head, rest),
             Ok(true) if dies => {
-                self.died_parked(&chain, verdict, letter);
+                self.work.counts.set_aside.one();
+                self.work.say(&letter.record, attempts, &chain, Fate::DeadOfParked(verdict.reason));
                 self.has_left(head, rest)
             }
             Ok(true) => {
                 let wait = self.work.retry.wait(attempts);
                 self.parking.waits(head, Instant::now() + wait);
-                tracing::warn!(
-                    listener = %self.work.id, topic = %letter.key.topic, partition = letter.key.partition,
-                    offset = letter.record.offset(), attempt = attempts, of = self.work.attempts_at_most(),
-                    error = chain, "a parked record failed again; its key waits and it is tried again in {wait:.1?}"
-                );
+                self.work.say(&letter.record, attempts, &chain, Fate::StaysParked(wait));
                 Step::Wait(rest)
             }
             Err(error) => self.unpark_later(&said(&error), rest, head, None).await,
         }
-    }
-
-    fn died_parked(&self, chain: &str, verdict: Verdict<'_>, letter: &Stored) {
-        self.work.counts.set_aside.one();
-        tracing::error!(
-            listener = %self.work.id, topic = %letter.key.topic, partition = letter.key.partition,
-            offset = letter.record.offset(), attempts = verdict.attempts, error = chain,
-            reason = verdict.reason.word(),
-            "a parked record is set aside in `eos_dead_letter`, and its key goes on"
-        );
     }
 
     /// Not now: what an outage ended is not counted.

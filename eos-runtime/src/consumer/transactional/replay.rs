@@ -7,6 +7,7 @@
 use super::stored::{Tried, said};
 use super::{Step, Turn, Worker};
 use crate::consumer::failure::Failure;
+use crate::consumer::log::Fate;
 use crate::fault;
 use crate::store::{Filter, LetterDialect, PartitionKey, Rest, State, Stored, Verdict};
 
@@ -98,11 +99,7 @@ impl<D: LetterDialect> Worker<'_, D> {
         let verdict = Verdict { to: State::Dead, attempts, reason, error: &chain, publish_to: None };
         match D::end_try(&self.bound.store, rest.hold(), letter, verdict).await {
             Ok(_) => {
-                tracing::error!(
-                    listener = %self.work.id, topic = %letter.key.topic, partition = letter.key.partition,
-                    offset = letter.record.offset(), dead_letter = letter.id, error = chain,
-                    "a dead letter was replayed, and failed again"
-                );
+                self.work.say(&letter.record, attempts, &chain, Fate::DeadAgain(reason));
                 self.replay_is_done(rest)
             }
             Err(error) => self.replay_later(&said(&error), rest, letter).await,

@@ -69,7 +69,7 @@ impl<D: LetterDialect> Worker<'_, D> {
         let outcome = {
             let delivery = self.work.delivery(&letter.record, letter.attempts + 1);
             let _running = self.running.begin(letter.record.offset());
-            handle(self.handler, &mut open, &[delivery], self.work.deadline).await
+            handle(self.work, self.handler, &mut open, &[delivery], self.work.deadline).await
         };
         fault::point("stored_after_handler");
         match outcome {

@@ -14,7 +14,7 @@ use crate::record::Record;
 use crate::store::outbox::{Entry, OutboxDialect};
 
 /// The header in which a trace travels. Source: <https://www.w3.org/TR/trace-context/>.
-pub(crate) const TRACE_HEADER: &str = "traceparent";
+pub(crate) use crate::trace::HEADER as TRACE_HEADER;
 
 /// What is to leave when the transaction commits.
 #[derive(Debug, Default)]
