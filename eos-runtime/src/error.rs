@@ -97,6 +97,10 @@ pub enum Error {
     #[error("the signals that stop the process cannot be listened for")]
     Signals(#[source] std::io::Error),
 
+    /// The admin server cannot wait for connections. An operator's turn.
+    #[error("the admin server cannot listen; check `[admin] listen`")]
+    Admin(#[source] std::io::Error),
+
     /// A task of eos ended by a panic: a bug of ours, whose message is in the log.
     #[error("the {task} panicked, which is a bug in eos; please report it with the log")]
     #[non_exhaustive]

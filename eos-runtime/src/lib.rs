@@ -3,6 +3,8 @@
 
 extern crate self as eos_runtime;
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod app;
 mod consumer;
 pub mod dead_letters;

@@ -2,6 +2,7 @@
 //!
 //! The numbers go through the facade of the crate [`metrics`](https://docs.rs/metrics) (0.24), whose exporters (Prometheus,
 //! StatsD, …) are yours to choose. Install one before [`run`](crate::run): what was made without one stays silent for good.
+//! With the feature `admin` and `[admin] listen`, eos installs one for Prometheus where you have none: see [`admin`](mod@crate::admin).
 //!
 //! Counters of a listener and its records:
 //!

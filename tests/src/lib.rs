@@ -12,6 +12,7 @@
 )]
 #![allow(clippy::missing_errors_doc, reason = "what a condition returns as an error is what the test prints")]
 
+mod admin;
 mod chance;
 mod connect;
 mod database;
@@ -26,6 +27,7 @@ mod service;
 mod tell;
 mod waiting;
 
+pub use admin::{Admin, Answer};
 pub use chance::{Chance, number};
 pub use connect::Connect;
 pub use database::{Applied, Database, Kind, Position, SetAside};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eos_runtime::prelude::*;
 use eos_runtime::{app, relay};
-use eos_tests::{Kind, PATIENCE, Scene, Sent, eventually, servers};
+use eos_tests::{Admin, Kind, PATIENCE, Scene, Sent, eventually, servers};
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key as MetricKey, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -195,6 +195,41 @@ async fn lag_depth_outages_and_stops_are_seen_while_they_last() {
     drop(stop);
     relay.await.expect("no panic").expect("it stops");
     scene.kafka.delete_topic(&out).await;
+}
+
+/// Nothing is asked of it but its settings and the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_of_the_programs_own_is_shown_where_it_says_how() {
+    recorder();
+    let scene = Scene::new(Kind::Postgres, 1, "none").await;
+    for shows in [false, true] {
+        let address = free_address();
+        let settings = format!(
+            "[kafka]\nbootstrap_servers = \"{}\"\n[databases.shown]\nurl = \"{}\"\n[admin]\nlisten = \"{address}\"\n",
+            servers().kafka,
+            scene.database.url()
+        );
+        let file = scene.folder().join("eos.toml");
+        std::fs::write(&file, settings).expect("the settings are written");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let relay = relay().settings_from(file).shutdown(async { drop(stopped.await) });
+        let relay = if shows { relay.prometheus(|| "mine 1\n".to_owned()) } else { relay };
+        let relay = tokio::spawn(relay.run());
+        let admin = Admin::at(&address);
+        admin.readiness(200, &["ok"]).await;
+        let answer = admin.get("/metrics").await.expect("it answers");
+        match shows {
+            true => assert_eq!((answer.status, answer.text.as_str()), (200, "mine 1\n")),
+            false => assert!(answer.status == 404 && answer.text.contains("`app().prometheus"), "{answer:?}"),
+        }
+        drop(stop);
+        relay.await.expect("no panic").expect("it stops");
+    }
+}
+
+fn free_address() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("an address").to_string()
 }
 
 /// The one recorder of this process; the tests' listeners and databases have names of their own.

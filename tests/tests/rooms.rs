@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 18] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
     ("fault", &[]),
-    ("trace", &[]),
+    ("trace", &["record"]),
     ("metrics", &[]),
     ("event", &["record", "error"]),
     ("extract", &["event", "record", "error"]),
@@ -20,14 +20,19 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("kafka", &["metrics", "source", "settings", "record", "error"]),
     (
         "consumer",
-        &["metrics", "source", "store", "listener", "extract", "settings", "record", "error", "fault"],
+        &[
+            "metrics", "source", "store", "listener", "extract", "settings", "record", "error", "trace",
+            "fault",
+        ],
     ),
-    ("dead_letters", &["kafka", "store", "source", "settings", "record", "fault"]),
+    ("dead_letters", &["kafka", "store", "source", "settings", "record", "error", "fault"]),
     ("positions", &["store"]),
+    ("admin", &["consumer", "dead_letters", "outbox", "kafka", "settings"]),
     ("outbox", &["metrics", "store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
     (
         "app",
         &[
+            "admin",
             "consumer",
             "dead_letters",
             "outbox",
@@ -47,7 +52,9 @@ const DOORS: [(&str, &[&str]); 17] = [
 ];
 
 /// Rooms, or single files, that may name a crate.
-const CRATES: [(&str, &[&str]); 2] = [
+const CRATES: [(&str, &[&str]); 4] = [
+    ("axum", &["admin"]),
+    ("metrics_exporter_prometheus", &["admin"]),
     ("rdkafka", &["kafka"]),
     // A service hands its own pools and errors to the outermost files of other rooms.
     (
@@ -59,6 +66,7 @@ const CRATES: [(&str, &[&str]); 2] = [
             "error.rs",
             "consumer",
             "dead_letters/mod.rs",
+            "dead_letters/parked.rs",
             "dead_letters/publish.rs",
             "positions.rs",
             "outbox/method.rs",

@@ -34,6 +34,7 @@ async fn on_one(tx: &mut PgTx, Json(text): Json<String>) -> HandlerResult {
     max_wait = "2s"
 )]
 async fn on_many(_tx: &mut PgTx, _texts: Batch<Json<String>>) -> HandlerResult {
+    tokio::task::yield_now().await;
     Ok(())
 }
 

@@ -31,8 +31,23 @@ pub struct App {
     pub(super) settings: Option<PathBuf>,
     /// No listeners, and every database that there is: a relay alone.
     pub(super) relay_alone: bool,
+    /// Whether `[admin] listen` is listened on.
+    pub(super) door: DoorIs,
+    /// Prometheus' text, of the program's own recorder.
+    #[cfg(feature = "admin")]
+    pub(super) prometheus: Option<crate::admin::Render>,
     /// Calls that contradict each other.
     pub(super) mistakes: Found,
+}
+
+/// Whether anybody can look at the application over HTTP.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DoorIs {
+    /// It runs, and its settings decide.
+    Open,
+    /// It is only a test's, which delivers a record.
+    #[default]
+    Shut,
 }
 
 /// The caller's own stop signal.
@@ -163,6 +178,22 @@ impl App {
     /// environment is laid over it all the same.
     pub fn settings_from(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings = Some(path.into());
+        self
+    }
+
+    /// Gives what `/metrics` of the [admin server](crate::admin) answers, where the program has installed a metrics recorder
+    /// of its own; for example `PrometheusHandle::render` of the crate `metrics-exporter-prometheus`.
+    ///
+    /// ```no_run
+    /// # struct Handle;
+    /// # impl Handle { fn render(&self) -> String { String::new() } }
+    /// # async fn example(handle: Handle) -> eos_runtime::Result<()> {
+    /// eos_runtime::app().prometheus(move || handle.render()).run().await
+    /// # }
+    /// ```
+    #[cfg(feature = "admin")]
+    pub fn prometheus(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.prometheus = Some(Box::new(render));
         self
     }
 

@@ -1,10 +1,12 @@
 //! Which database a listener writes to, and how each of them is reached.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::target::Target;
 use crate::listener::resolved::DatabaseRef;
+use crate::outbox::Sounding;
 use crate::settings::{DEFAULT, Database, DatabaseKind, Found, Given, Migrate, either, nearest};
 
 /// A database that some listener needs.
@@ -19,6 +21,8 @@ pub(crate) struct PlannedDatabase {
     pub(crate) migrate: Migrate,
     pub(crate) max_connections: u32,
     pub(crate) verify_every: Duration,
+    /// What is known of its outbox while it runs.
+    pub(crate) sounding: Arc<Sounding>,
 }
 
 /// Finds databases for listeners, and lists each that was asked for once.
@@ -131,6 +135,7 @@ impl<'a> Databases<'a> {
             migrate: settings.migrate,
             max_connections: settings.max_connections,
             verify_every: settings.verify_every,
+            sounding: Arc::default(),
         });
         Some(DatabaseRef(self.needed.len() - 1))
     }

@@ -6,6 +6,8 @@
 //! inventory (what was linked)  ─┘
 //! ```
 
+#[cfg(feature = "admin")]
+mod admin;
 mod builder;
 mod checks;
 mod databases;

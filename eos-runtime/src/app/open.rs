@@ -14,7 +14,6 @@ use super::databases::PlannedDatabase;
 use super::target::Target;
 use crate::consumer::{Bound, Chain, Seats, Vigil};
 use crate::error::Error;
-use crate::outbox::Sounding;
 use crate::settings::Migrate;
 use crate::store::{
     Dialect, Fault, LetterDialect, MigrateError, MigrateMode, RelayDialect, Store, SweepCursor,
@@ -103,7 +102,7 @@ where
         Bound { store: Arc::new(store), seats: Seats::new(planned.max_connections), vigil: Vigil::default() };
     let watching = bound.vigil.clone().keep(Arc::clone(&bound.store), planned.verify_every);
     let sweeping = sweep(Arc::clone(&bound.store), care.retention);
-    let sounding = Arc::new(Sounding::default()).keep(Arc::clone(&bound.store), planned.name.clone());
+    let sounding = Arc::clone(&planned.sounding).keep(Arc::clone(&bound.store), planned.name.clone());
     care.watch(async {
         tokio::join!(watching, sweeping, sounding);
     });

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     pub(crate) relays: bool,
     /// Worth a warning, but no mistake.
     pub(super) remarks: Vec<String>,
+    /// The admin server's address, where it is to have one.
+    #[cfg(feature = "admin")]
+    pub(super) admin: Option<super::admin::Planned>,
 }
 
 impl Plan {
@@ -75,6 +78,8 @@ impl Plan {
             );
         }
         checks::one_listener_a_topic(&listeners, &found);
+        #[cfg(feature = "admin")]
+        let admin = super::admin::Planned::make(&mut app, &settings, &found);
         found.into_mistakes().map_err(Error::Setup)?;
         keep(loaded.values, settings.databases.clone());
         Ok(Plan {
@@ -84,6 +89,8 @@ impl Plan {
             classify: Classify::new(app.rules),
             relays: relay_alone || settings.outbox.relay == RelayRuns::On,
             remarks: loaded.remarks,
+            #[cfg(feature = "admin")]
+            admin,
             settings: Arc::new(settings),
         })
     }

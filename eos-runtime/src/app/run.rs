@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::builder::{App, app};
+use super::builder::{App, DoorIs, app};
 use super::plan::Plan;
 use super::serve::serve;
 use super::signals::Stop;
@@ -63,12 +63,29 @@ impl App {
     pub async fn run(mut self) -> Result<(), Error> {
         let linked: Vec<&'static ListenerSpec> = inventory::iter::<ListenerSpec>().collect();
         let shutdown = self.shutdown.take();
-        let plan = Plan::make(self, linked, &Environment::of_process())?;
+        self.door = DoorIs::Open;
+        #[cfg_attr(
+            not(feature = "admin"),
+            expect(unused_mut, reason = "the admin server is taken out of it")
+        )]
+        let mut plan = Plan::make(self, linked, &Environment::of_process())?;
         let stop = Stop::listen(shutdown)?;
         announce(&plan);
-        metrics::describe();
         let (deadline, token) = (plan.settings.shutdown.deadline, CancellationToken::new());
-        until_stopped(Box::pin(serve(plan, token.clone())), token, stop, deadline).await
+        #[cfg(feature = "admin")]
+        let admin = super::admin::serve(&mut plan, &token)?;
+        metrics::describe();
+        let serving = serve(plan, token.clone(), |runs| {
+            #[cfg(feature = "admin")]
+            super::admin::show(admin.as_ref(), &runs);
+            #[cfg(not(feature = "admin"))]
+            let _nobody_looks = runs;
+        });
+        let outcome = until_stopped(Box::pin(serving), token, stop, deadline).await;
+        // The last to go: until here it says that the process stops.
+        #[cfg(feature = "admin")]
+        super::admin::end(admin).await;
+        outcome
     }
 }
 

@@ -25,11 +25,25 @@ use crate::settings::Bootstrap;
 use crate::source::{Lease, LetterBox};
 use crate::store::{LetterDialect, StoreOptions, Tx};
 
+/// What runs, for whoever looks at it.
+#[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "nobody looks without the admin server"))]
+pub(super) struct Runs<'r> {
+    pub(super) plan: &'r Plan,
+    pub(super) works: &'r [Arc<Work>],
+    pub(super) databases: &'r [Opened],
+    pub(super) consumers: &'r [Consumer],
+    pub(super) cluster: &'r Cluster,
+}
+
 /// Runs the plan until `stop` is cancelled, and then to its ordered end.
 ///
 /// # Cancel safety
 /// Dropping it drops every task and connection: what was in flight is rolled back.
-pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Error> {
+pub(super) async fn serve(
+    plan: Plan,
+    stop: CancellationToken,
+    all_runs: impl FnOnce(Runs<'_>),
+) -> Result<(), Error> {
     let tasks = TaskTracker::new();
     let care =
         Caretaking { tasks: &tasks, stop: stop.child_token(), retention: plan.settings.inbox.retention };
@@ -49,6 +63,13 @@ pub(super) async fn serve(plan: Plan, stop: CancellationToken) -> Result<(), Err
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, failed) = match started {
         Ok(mut consumers) => {
+            all_runs(Runs {
+                plan: &plan,
+                works: &works,
+                databases: &opened.databases,
+                consumers: &consumers,
+                cluster: &cluster,
+            });
             let failed = run_until_stopped(&mut consumers, relays.as_mut(), &stop).await;
             (consumers, failed)
         }

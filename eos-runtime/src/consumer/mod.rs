@@ -12,6 +12,7 @@
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
 //! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it.
 
+#[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "written all the same, for who looks"))]
 mod board;
 mod breaker;
 mod failure;
@@ -37,6 +38,8 @@ mod watchdog;
 mod work;
 
 pub(crate) use board::Board;
+#[cfg(feature = "admin")]
+pub(crate) use board::{Seen, State};
 pub(crate) use breaker::Breaker;
 pub(crate) use failure::{Chain, Classify, Rule};
 pub(crate) use log::Log;

@@ -44,6 +44,7 @@ impl Outage {
     }
 
     /// For how long there has been one, and what was said of it last.
+    #[cfg(feature = "admin")]
     pub(crate) fn seen(&self) -> Option<(Duration, String)> {
         self.lock().as_ref().map(|down| (down.since.elapsed(), down.why.clone()))
     }

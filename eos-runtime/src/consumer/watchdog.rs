@@ -99,6 +99,7 @@ impl Watchdog {
     }
 
     /// Those that block their thread now.
+    #[cfg(feature = "admin")]
     pub(crate) fn blocked(&self) -> Vec<Blocked> {
         let now = millis(self.watched.origin.elapsed());
         let running: Vec<_> = self.watched.lock().iter().filter_map(Weak::upgrade).collect();
@@ -148,15 +149,14 @@ impl Running {
     }
 
     fn look(&self, now: u64) {
-        let Some(Blocked { offset, lasts, .. }) = self.blocks(now) else { return };
+        let Some(Blocked { listener, topic, partition, offset, lasts }) = self.blocks(now) else { return };
         let said = self.said.load(Ordering::Relaxed);
         if said != 0 && now.saturating_sub(said) < millis(SAY_EVERY) {
             return;
         }
         self.said.store(now.max(1), Ordering::Relaxed);
         tracing::error!(
-            listener = %self.listener, topic = %self.topic, partition = self.partition,
-            offset, lasts = %format_args!("{lasts:.1?}"),
+            %listener, %topic, partition, offset, lasts = %format_args!("{lasts:.1?}"),
             deadline = %format_args!("{:.1?}", self.deadline),
             "the handler is past its deadline and blocks its thread, so that it cannot be ended; use async calls, or \
              `tokio::task::spawn_blocking` for what blocks or computes for long"

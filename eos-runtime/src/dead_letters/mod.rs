@@ -7,11 +7,14 @@
 // | `parked.rs` | the same of what is parked |
 // | `headers.rs` | a dead letter in Kafka has its own headers and Spring's |
 // | `sender.rs` | one letter to its topic, with all acknowledgements, in a form that the topic takes |
+// | `marks.rs` | one is marked by its number, whichever kind of database it is in |
 // | `publish.rs` | from the table to the topic, until it is there |
 //
 // How a record gets into the table is the consumer's (`transactional/failed.rs`) and the store's (`dead_letter/`).
 
 mod headers;
+#[cfg(feature = "admin")]
+mod marks;
 mod parked;
 mod publish;
 mod sender;
@@ -21,6 +24,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::Pool;
 
+#[cfg(feature = "admin")]
+pub(crate) use marks::Marks;
 pub(crate) use publish::publish;
 pub(crate) use sender::Sender;
 

@@ -125,6 +125,7 @@ impl Cluster {
     }
 
     /// For how long no broker could be reached, where none can.
+    #[cfg(feature = "admin")]
     pub(crate) fn outage(&self) -> Option<Duration> {
         self.inner.outage.lasts()
     }

@@ -101,6 +101,7 @@ impl Consumer {
     }
 
     /// Whether its thread turns.
+    #[cfg(any(feature = "admin", test))]
     pub(crate) fn pulse(&self) -> Arc<Pulse> {
         Arc::clone(&self.desk.pulse)
     }

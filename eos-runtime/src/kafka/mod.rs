@@ -43,5 +43,6 @@ pub(crate) use consumer::{Consumer, OnLease};
 pub(crate) use failure::KafkaFailure;
 pub(crate) use markers::last_marker;
 pub(crate) use producer::{Fate, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
+#[cfg(feature = "admin")]
 pub(crate) use pulse::Pulse;
 pub(crate) use topics::{Topic, Topics};

@@ -1,7 +1,9 @@
 //! One report when brokers cannot be reached, and one when they can be again, however many notice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+#[cfg(feature = "admin")]
+use std::time::Duration;
+use std::time::Instant;
 
 use super::failure::Fault;
 
@@ -33,6 +35,7 @@ impl Outage {
     }
 }
 
+#[cfg(feature = "admin")]
 impl Outage {
     /// For how long there has been one.
     pub(super) fn lasts(&self) -> Option<Duration> {

@@ -25,6 +25,7 @@ impl Pulse {
     }
 
     /// How long ago it did so last.
+    #[cfg(any(feature = "admin", test))]
     pub(crate) fn since_last(&self) -> Duration {
         let now = millis(self.origin.elapsed());
         Duration::from_millis(now.saturating_sub(self.last.load(Ordering::Relaxed)))

@@ -23,6 +23,7 @@ pub(crate) struct Sounding {
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "written all the same, for who looks"))]
 struct Known {
     depth: Option<Depth>,
     /// Since when the database has not answered, and what was said.

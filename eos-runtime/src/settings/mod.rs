@@ -4,6 +4,7 @@
 //! then each table is read by its own `read`, which notes every mistake and goes on with the default. Whoever starts
 //! the process looks at the mistakes before anything else, so that nobody else ever sees a wrong value.
 
+mod admin;
 mod database;
 mod environment;
 mod file;
@@ -21,6 +22,8 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+#[cfg(feature = "admin")]
+pub(crate) use admin::Admin;
 pub(crate) use database::{Address, DEFAULT, Database, DatabaseKind, Migrate};
 pub(crate) use environment::Environment;
 pub(crate) use file::File;
@@ -49,6 +52,12 @@ pub(crate) struct Settings {
     pub(crate) dead_letters: DeadLetters,
     pub(crate) log: Log,
     pub(crate) shutdown: Shutdown,
+    /// Absent where nobody is to look over HTTP.
+    #[cfg_attr(
+        not(feature = "admin"),
+        expect(dead_code, reason = "without the feature it is a mistake to set it")
+    )]
+    pub(crate) admin: Option<admin::Admin>,
     /// By the listener's id.
     pub(crate) listeners: BTreeMap<String, ListenerOverride>,
 }
@@ -98,6 +107,7 @@ impl Settings {
             dead_letters: DeadLetters::read(root.section("dead_letters")),
             log: Log::read(root.section("log")),
             shutdown: Shutdown::read(root.section("shutdown")),
+            admin: admin::read(&mut root),
             listeners: root
                 .section("listeners")
                 .named_sections()

@@ -2,7 +2,8 @@
 //!
 //! The key is a path with dots, as in `${topics.order}` for `[topics] order = "…"`. A table that some listener's
 //! placeholder reads is thereby known; other keys of a service's own go below `[app]`, so that a slip in the name of
-//! one of our tables is still found. Addresses and librdkafka's properties cannot be read: they may hold passwords.
+//! one of our tables is still found. Addresses, librdkafka's properties and the
+//! admin server's token cannot be read: they may hold passwords.
 
 use super::mistake::nearest;
 use super::value::{Table, Value};
@@ -42,6 +43,7 @@ impl Values {
     fn look_up(&self, key: &str) -> Result<Option<String>, String> {
         let secret = key.starts_with("kafka.properties")
             || key.starts_with("outbox.properties")
+            || key == "admin.token"
             || (key.starts_with("database") && key.ends_with(".url"));
         if secret {
             return Err(format!("`${{{key}}}` may hold a password; name another setting"));

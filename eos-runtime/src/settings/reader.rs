@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::mistake::{Found, either, nearest};
+use super::secret::Secret;
 use super::setting::{Choice, Setting, Show, found_text};
 use super::value::{Node, Origin, Table, Value};
 
@@ -69,6 +70,24 @@ impl<'a> Section<'a> {
             self.refuse(key, &format!("expected {}, found {}", T::EXPECTED, found_text(&node.value)));
         }
         read
+    }
+
+    /// A text that is shown to nobody, not even where it is written wrongly; so many characters at least.
+    pub(super) fn secret(&mut self, key: &'static str, at_least: usize) -> Option<Secret> {
+        self.known.insert(key);
+        let node = self.table?.get(key)?;
+        let Some(text) = String::read(&node.value, matches!(node.origin, Origin::Variable(_))) else {
+            self.refuse(key, "expected text in quotes, found something else");
+            return None;
+        };
+        if text.chars().count() < at_least {
+            self.refuse(
+                key,
+                &format!("it is too short to be a secret; choose {at_least} characters or more"),
+            );
+            return None;
+        }
+        Some(Secret::new(text))
     }
 
     /// A setting with a default.

@@ -7,6 +7,7 @@
 //! cargo run -p orders --features postgres -- invoices   # EOS_KAFKA_BOOTSTRAP_SERVERS and EOS_DATABASE_URL say where
 //! cargo run -p orders --features postgres -- mail
 //! ```
+//! With `EOS__ADMIN__LISTEN=127.0.0.1:9600` one that runs by itself says there how it fares: `/readyz`, `/metrics`, `/listeners`.
 //!
 //! | file | its part |
 //! |---|---|

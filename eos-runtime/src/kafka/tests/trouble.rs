@@ -115,3 +115,30 @@ async fn brokers_that_cannot_be_reached_are_waited_for() {
     cluster.close().await;
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_thread_that_is_blocked_shows_in_its_pulse() {
+    let bench = Bench::new(1);
+    let cluster = Cluster::new(&bench.client()).expect("a cluster");
+    // Called on the poll thread, where nobody may wait.
+    let on_lease: OnLease = Box::new(|_| {
+        std::thread::sleep(Duration::from_secs(3));
+        tokio::spawn(std::future::pending())
+    });
+    let options = bench.options(Duration::from_millis(100));
+    let mut consumer =
+        Consumer::start(&bench.client(), options, cluster.clone(), on_lease).expect("a member");
+    let pulse = consumer.pulse();
+    let until = async |what: &str, is_so: &dyn Fn(Duration) -> bool| {
+        let began = Instant::now();
+        while !is_so(pulse.since_last()) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{what}: {:?}", pulse.since_last());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until("it is blocked", &|since| since > Duration::from_secs(2)).await;
+    until("it turns again", &|since| since < Duration::from_secs(1)).await;
+    consumer.stop(Duration::from_millis(100));
+    consumer.ended().await.expect("a member that ends");
+    cluster.close().await;
+}
