@@ -70,7 +70,7 @@ fn what_is_wrong(view: &View) -> Vec<String> {
 
 fn of_running(running: &Running, stuck_after: Duration) -> Vec<String> {
     let mut wrong = blocked_threads(running.pulses.iter().map(|(id, pulse)| (*id, pulse.since_last())));
-    if let Some(lasts) = running.cluster.outage() {
+    if let Some(lasts) = running.brokers.lost_for() {
         wrong.push(format!(
             "Kafka cannot be reached for {}; records are read again when it can",
             in_words(lasts)

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::listeners::ListenerSettings;
 use crate::consumer::Work;
 use crate::dead_letters::Marks;
-use crate::kafka::{Cluster, Pulse};
+use crate::kafka::{Pulse, Reach};
 use crate::outbox::Sounding;
 
 /// What can be seen.
@@ -24,7 +24,7 @@ pub(crate) struct View {
 pub(crate) struct Running {
     pub(crate) listeners: Vec<ListenerShown>,
     pub(crate) databases: Vec<DatabaseShown>,
-    pub(crate) cluster: Cluster,
+    pub(crate) brokers: Reach,
     /// Of each poll thread, with its listener's id.
     pub(crate) pulses: Vec<(&'static str, Arc<Pulse>)>,
 }

@@ -88,7 +88,7 @@ pub(super) fn show(served: Option<&Served>, runs: &Runs<'_>) {
     view.fill(Running {
         listeners: listeners.collect(),
         databases: databases.collect(),
-        cluster: cluster.clone(),
+        brokers: cluster.reach(),
         pulses: ids.zip(consumers.iter().map(Consumer::pulse)).collect(),
     });
 }

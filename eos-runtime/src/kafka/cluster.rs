@@ -16,6 +16,8 @@ use super::client::{ClientOptions, ConsumerOptions};
 use super::context::Context;
 use super::failure::{Fault, KafkaFailure};
 use super::outage::Outage;
+#[cfg(feature = "admin")]
+use super::outage::Reach;
 use super::partitions::Member;
 use crate::error::BoxError;
 use crate::source::{SourceError, Watermarks};
@@ -124,10 +126,10 @@ impl Cluster {
         Ok(known.filter_map(|element| Some((element.partition(), element.offset().to_raw()?))).collect())
     }
 
-    /// For how long no broker could be reached, where none can.
+    /// Whether brokers can be reached.
     #[cfg(feature = "admin")]
-    pub(crate) fn outage(&self) -> Option<Duration> {
-        self.inner.outage.lasts()
+    pub(crate) fn reach(&self) -> Reach {
+        Reach::of(&self.inner.outage)
     }
 
     /// Ends its tasks and the client.

@@ -42,6 +42,8 @@ pub(crate) use cluster::Cluster;
 pub(crate) use consumer::{Consumer, OnLease};
 pub(crate) use failure::KafkaFailure;
 pub(crate) use markers::last_marker;
+#[cfg(feature = "admin")]
+pub(crate) use outage::Reach;
 pub(crate) use producer::{Fate, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
 #[cfg(feature = "admin")]
 pub(crate) use pulse::Pulse;

@@ -35,11 +35,22 @@ impl Outage {
     }
 }
 
+/// Whether brokers can be reached, for who looks; it keeps no client alive.
 #[cfg(feature = "admin")]
-impl Outage {
-    /// For how long there has been one.
-    pub(super) fn lasts(&self) -> Option<Duration> {
-        lock(&self.since).map(|since| since.elapsed())
+#[derive(Debug, Clone)]
+pub(crate) struct Reach {
+    lost_since: Arc<Mutex<Option<Instant>>>,
+}
+
+#[cfg(feature = "admin")]
+impl Reach {
+    pub(super) fn of(outage: &Outage) -> Self {
+        Reach { lost_since: Arc::clone(&outage.since) }
+    }
+
+    /// For how long they could not, where they cannot.
+    pub(crate) fn lost_for(&self) -> Option<Duration> {
+        lock(&self.lost_since).map(|since| since.elapsed())
     }
 }
 

@@ -101,3 +101,22 @@ mod tests {
         assert!(!shown.contains("hush"), "{shown}");
     }
 }
+
+#[cfg(all(test, not(feature = "admin")))]
+mod tests {
+    use super::super::file;
+    use super::super::mistake::Found;
+    use super::*;
+
+    #[test]
+    fn without_its_cargo_feature_the_table_is_a_mistake_that_names_the_feature() {
+        let found = Found::default();
+        let table = file::parse("[admin]\nlisten = \"127.0.0.1:9600\"", "eos.toml", &found);
+        read(&mut Section::root(&table, &found));
+        let mistakes = found.into_mistakes().expect_err("not built").to_string();
+        assert!(
+            mistakes.contains("`admin` (eos.toml, line 1)") && mistakes.contains("feature `admin`"),
+            "{mistakes}"
+        );
+    }
+}

@@ -139,6 +139,7 @@ macro_rules! suite {
                 rows_of_others_need_debeziums_columns_alone
                 what_has_the_same_key_is_in_the_same_slot
                 many_events_of_one_transaction_keep_their_order
+                the_depth_is_of_what_waits_and_not_of_what_was_refused_or_is_kept
             }
             tables {
                 making_the_tables_twice_changes_nothing

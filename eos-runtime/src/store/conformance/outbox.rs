@@ -1,6 +1,7 @@
 //! What is published in a transaction is in the outbox when it has committed, and only then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ use crate::error::TxError;
 use crate::event::Event;
 use crate::outbox::scope::{Ended, OutboxReturn, Scope, ScopeOptions, TxSource};
 use crate::record::{Headers, Record};
-use crate::store::{CommitFailed, Tx};
+use crate::store::{Afterwards, CommitFailed, Look, Refusal, RelayDialect as _, SLOTS, Tx};
 use crate::{BoxError, Emit};
 
 struct Placed(&'static str, u32);
@@ -289,4 +290,24 @@ pub(super) async fn many_events_of_one_transaction_keep_their_order<H: Harness>(
     );
     assert_eq!((published(h).await, h.number(&out_of_order).await), (2_500, 0));
     assert!(first >= 1);
+}
+
+pub(super) async fn the_depth_is_of_what_waits_and_not_of_what_was_refused_or_is_kept<H: Harness>(h: &H) {
+    let depth = async || H::D::depth(h.store()).await.expect("it is read");
+    assert_eq!((depth().await.waiting, depth().await.oldest), (0, Duration::ZERO));
+    let mut tx = begin_tx(h).await;
+    tx.publish_all(&[Placed("a", 1), Placed("b", 2), Placed("c", 3)]).await.expect("published");
+    tx.commit().await.expect("committed");
+    assert_eq!(depth().await.waiting, 3);
+
+    let look = Look { slots: 0..SLOTS, above: 0, held: &[], limit: 10 };
+    let waiting = H::D::read(h.store(), &look).await.expect("it is read");
+    H::D::left(h.store(), &[waiting[0].sent()], Afterwards::Keep).await.expect("it is marked");
+    H::D::refuse(h.store(), waiting[1].seq, Refusal::Record, "too large").await.expect("it is marked");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let deep = depth().await;
+    assert_eq!(deep.waiting, 1);
+    for age in [deep.oldest, waiting[2].created.elapsed()] {
+        assert!(age > Duration::from_millis(40) && age < Duration::from_secs(60), "{age:?}");
+    }
 }

@@ -19,6 +19,7 @@ const WORDS: Words = Words {
     now_ms: "cast(unix_timestamp(now(3)) * 1000 as signed)",
     stamp: "cast(unix_timestamp(now(3)) * 1000 as signed)",
     before: |ms| format!("cast(unix_timestamp(now(3)) * 1000 as signed) - {ms}"),
+    along_the_key: "",
     age_us: "cast(timestampdiff(microsecond, created_at, current_timestamp(6)) as signed)",
     text: "char",
     values: ["?", "?", "?", "?"],

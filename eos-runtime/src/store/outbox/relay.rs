@@ -229,3 +229,23 @@ pub(crate) trait RelayDialect: Dialect {
     /// Says that `me` is gone, and its lanes are free.
     fn leave(store: &Store<Self>, me: &str) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_are_counted_and_many_are_estimated() {
+        let seconds = |s: i64| Some(s * 1_000_000);
+        let few = Depth::found(70, seconds(3), Some(1_000), Some(90_000));
+        assert_eq!(few, Depth { waiting: 70, oldest: Duration::from_secs(3) });
+        let many = Depth::found(Depth::COUNTED, seconds(9), Some(1_001), Some(3_001_000));
+        assert_eq!(many, Depth { waiting: 3_000_000, oldest: Duration::from_secs(9) });
+        assert_eq!(Depth::found(0, None, None, Some(5)), Depth { waiting: 0, oldest: Duration::ZERO });
+        assert_eq!(
+            Depth::found(1, Some(-5), Some(5), Some(5)).oldest,
+            Duration::ZERO,
+            "a clock that went back"
+        );
+    }
+}

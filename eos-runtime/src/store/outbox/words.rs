@@ -20,6 +20,8 @@ pub(crate) struct Words {
     pub(crate) stamp: &'static str,
     /// The same so many milliseconds ago.
     pub(crate) before: fn(u128) -> String,
+    /// What has the next statement read along the primary key, until the end of its message.
+    pub(crate) along_the_key: &'static str,
     /// How many microseconds ago an entry was created.
     pub(crate) age_us: &'static str,
     /// A type to cast an id to.
@@ -61,9 +63,9 @@ impl Words {
 
     /// How many wait, up to a limit, how old the oldest is, and the numbers of the first and of the last that there is.
     pub(crate) fn depth(&self, schema: &str) -> String {
-        let (age, limit) = (self.age_us, Depth::COUNTED);
+        let (along_the_key, age, limit) = (self.along_the_key, self.age_us, Depth::COUNTED);
         format!(
-            "select count(*), max(w.age), min(w.seq), (select max(seq) from {schema}eos_outbox) from \
+            "{along_the_key}select count(*), max(w.age), min(w.seq), (select max(seq) from {schema}eos_outbox) from \
              (select seq, {age} as age from {schema}eos_outbox where published_at is null and failed_at is null \
              and broker = 'kafka' order by seq limit {limit}) w"
         )
@@ -206,7 +208,7 @@ macro_rules! relay_dialect {
             }
 
             async fn depth(store: &Store<Self>) -> sqlx::Result<Depth> {
-                let row = sqlx::query(AssertSqlSafe($words.depth(&store.schema))).fetch_one(&store.pool).await?;
+                let row = sqlx::raw_sql(AssertSqlSafe($words.depth(&store.schema))).fetch_one(&store.pool).await?;
                 Ok(Depth::found(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
             }
 

@@ -18,6 +18,7 @@ const WORDS: Words = Words {
     now_ms: NOW_MS,
     stamp: NOW_MS,
     before: |ms| format!("{NOW_MS} - {ms}"),
+    along_the_key: "",
     age_us: "(cast(1000 * (julianday('now') - 2440587.5) * 86400 as integer) - created_at) * 1000",
     text: "text",
     values: ["?", "?", "?", "?"],
