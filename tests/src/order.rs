@@ -55,6 +55,12 @@ pub enum What {
     Block,
     /// Sleeps past its deadline inside the database at the first attempt.
     OversleepInTheDatabase,
+    /// Fails while the scene's gate is closed.
+    FailWhileClosed,
+    /// Meets another transaction while the scene's gate is closed, as far as the database says.
+    MeetWhileClosed,
+    /// Fails once; from then on, while the scene's gate is closed, its connection ends just before its COMMIT.
+    DoubtWhileClosed,
 }
 
 impl What {

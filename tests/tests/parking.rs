@@ -56,7 +56,7 @@ async fn other_keys_go_on(kind: Kind) {
     send(&scene, "Grace", What::Insert).await;
     scene.every_order_once().await;
     service.stop().await;
-    assert_eq!(service.says("its records flow again"), 1);
+    assert!(service.says("its records flow again") > 0);
     assert!(scene.dead_letters().await.is_empty());
 }
 
@@ -254,6 +254,142 @@ async fn a_record_without_a_key_is_parked_alone() {
         scene.database.applied_in_order().await.expect("rows").iter().map(|row| row.off).collect();
     assert_eq!(offsets, [1, 2, 0]);
     assert_eq!(scene.database.parked(&scene.group, &scene.topic).await.expect("a number"), 0);
+}
+
+/// The breaker holds back what is parked already, and a better program gets it as if nobody had tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bad_program_has_parked_is_tried_by_a_better_one() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    for customer in ["Ada L.", "Barbara", "Grace"] {
+        send(&scene, customer, What::FailAlways).await;
+        send(&scene, customer, What::FailAlways).await;
+    }
+    let launch = || {
+        let launch = scene.launch().parking().env("EOS__DEAD_LETTERS__BREAKER", "3");
+        launch.env("EOS__DEAD_LETTERS__BREAKER_PACE", "1h").env("EOS__RETRY__MAX", "3")
+    };
+    let mut bad = launch().start();
+    bad.has_said("is it the program?").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    bad.stop().await;
+    let dead = scene.dead_letters().await;
+    assert_eq!(
+        dead.len(),
+        3,
+        "the first of each had their attempts, and those behind them were held back: {dead:?}"
+    );
+    assert!(dead.iter().all(|letter| letter.reason == "failed" && letter.attempts == 3), "{dead:?}");
+    let mut mended = launch().env("SINK_FIXED", "yes").start();
+    scene.nothing_is_parked().await;
+    mended.stop().await;
+    assert_eq!((scene.dead_letters().await.len(), scene.applied().await), (3, 3));
+}
+
+/// Ten times at once, and then like any other failure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_record_that_always_meets_another_is_given_up_in_the_end() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.close_gate();
+    send(&scene, "Grace", What::MeetWhileClosed).await;
+    send(&scene, "Grace", What::Insert).await;
+    let mut service = scene.launch().parking().env("EOS__RETRY__MAX", "3").start();
+    scene.has_applied(1).await;
+    service.stop().await;
+    let dead = scene.dead_letters().await;
+    assert_eq!((dead.len(), &*dead[0].reason, dead[0].attempts), (1, "failed", 3));
+    assert!((30..40).contains(&scene.told().begun()), "{} attempts", scene.told().begun());
+}
+
+/// An attempt whose COMMIT had no answer has not failed, however often that is so.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_give_no_parked_record_up() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.close_gate();
+    send(&scene, "Grace", What::DoubtWhileClosed).await;
+    let mut service = scene.launch().parking().env("EOS__RETRY__MAX", "3").start();
+    service.has_said_times("the answer to COMMIT was lost", 6).await;
+    scene.open_gate();
+    scene.nothing_is_parked().await;
+    scene.every_order_once().await;
+    service.stop().await;
+    assert!(scene.dead_letters().await.is_empty());
+}
+
+/// Somebody looks at the table, and holds a row of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_held_by_somebody_holds_up_no_other_key_and_no_stop() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.close_gate();
+    send(&scene, "Grace", What::FailWhileClosed).await;
+    let mut service = scene.launch().parking().env("EOS__RETRY__MAX", "1000").start();
+    scene.is_caught_up(PATIENCE).await;
+    let mut holder = scene.database.postgres().begin().await.expect("a transaction");
+    sqlx::query("select * from eos_dead_letter for update")
+        .fetch_all(&mut *holder)
+        .await
+        .expect("it is held");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    send(&scene, "Edsger", What::Insert).await;
+    let before = std::time::Instant::now();
+    scene.has_applied(1).await;
+    assert!(before.elapsed() < Duration::from_secs(15), "it waited {:?}", before.elapsed());
+    service.stop().await;
+    holder.rollback().await.expect("it is let go");
+    scene.open_gate();
+    let mut service = scene.launch().parking().start();
+    scene.nothing_is_parked().await;
+    scene.every_order_once().await;
+    service.stop().await;
+}
+
+/// One failure of a key that has many records parks those that come while it waits, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_moves_on_is_not_joined_for_ever() {
+    for listener in ["postgres", "postgres_in_groups"] {
+        let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+        let order = |what| (Order::of("Grace", what), Some(uuid::Uuid::new_v4().to_string()));
+        let orders = std::iter::once(order(What::Panic)).chain((0..3000).map(|_| order(What::Insert)));
+        scene.produce_orders(None, orders.collect()).await;
+        let launch = scene.launch().parking().env("SINK_LISTENER", listener).env("RUST_LOG", "info");
+        let mut service = launch.env("EOS__RETRY__BACKOFF", "20ms").start();
+        scene.is_caught_up(PATIENCE).await;
+        scene.nothing_is_parked().await;
+        scene.assert_every_order_once().await;
+        scene.assert_customers_in_order().await;
+        service.stop().await;
+        let parked = scene.database.number("select last_value from eos_dead_letter_id_seq").await;
+        let parked = parked.expect("a number");
+        assert!(parked < 500, "{parked} of 3,001 were parked in {listener}");
+    }
+}
+
+/// A database that lost its last commits has rows again that an owner saw leave: it looks again before it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_tail_of_parked_records_is_not_overtaken() {
+    let scene = Scene::new(Kind::MariaDb, 1, SINKS).await;
+    let hour = || {
+        let launch = scene.launch().parking().env("EOS__RETRY__BACKOFF", "1h");
+        launch.env("EOS__RETRY__MAX_BACKOFF", "1h").start()
+    };
+    send(&scene, "Grace", What::Panic).await;
+    let mut service = hour();
+    scene.is_caught_up(PATIENCE).await;
+    scene.database.execute("create table keep as select * from eos_dead_letter").await;
+    scene.database.execute("update eos_dead_letter set state = 5 where state = 1").await;
+    scene.nothing_is_parked().await;
+    // What the last commit did is gone, all of it.
+    scene.database.execute("delete from applied").await;
+    scene.database.execute("insert into eos_dead_letter select * from keep").await;
+    scene.database.execute("update eos_inbox set outcome = 1").await;
+    service.has_said_times("took the partition", 2).await;
+    send(&scene, "Grace", What::Insert).await;
+    scene.is_caught_up(PATIENCE).await;
+    assert_eq!(scene.applied().await, 0, "the second stands behind the first");
+    scene.database.execute("update eos_dead_letter set state = 5 where state = 1").await;
+    scene.nothing_is_parked().await;
+    scene.every_order_once().await;
+    scene.assert_customers_in_order().await;
+    service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -133,15 +133,22 @@ where
 }
 
 impl Opened {
-    /// Closes the pool; connections that are in use are waited for.
+    /// Closes the pool, when all that used it has ended. A connection whose statement was given up, because the server did not
+    /// answer, is not waited for: it may hang for as long as the server does.
     pub(super) async fn close(&self) {
-        match self {
-            #[cfg(feature = "postgres")]
-            Opened::Postgres(bound) => bound.store.pool.close().await,
-            #[cfg(feature = "mysql")]
-            Opened::MySql(bound) => bound.store.pool.close().await,
-            #[cfg(feature = "sqlite")]
-            Opened::Sqlite(bound) => bound.store.pool.close().await,
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let closing = async {
+            match self {
+                #[cfg(feature = "postgres")]
+                Opened::Postgres(bound) => bound.store.pool.close().await,
+                #[cfg(feature = "mysql")]
+                Opened::MySql(bound) => bound.store.pool.close().await,
+                #[cfg(feature = "sqlite")]
+                Opened::Sqlite(bound) => bound.store.pool.close().await,
+            }
+        };
+        if tokio::time::timeout(PATIENCE, closing).await.is_err() {
+            tracing::debug!("a connection whose statement has no answer is left behind");
         }
     }
 }

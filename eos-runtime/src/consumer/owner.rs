@@ -116,7 +116,8 @@ async fn try_take<D: LetterDialect>(
         return Ok(None);
     }
     queue.confirmed = true;
-    let parked = D::parked(store, &key).await.map_err(TakeFailed::Store)?;
+    let reading = tokio::time::timeout(work.options().limit(), D::parked(store, &key)).await;
+    let parked = reading.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(TakeFailed::Store)?;
     let parking = Parking::new(parked, &work.retry, work.parked_at_most, Instant::now());
     let lease = &queue.lease;
     if hold.next_offset > log.high {

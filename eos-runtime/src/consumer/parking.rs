@@ -2,7 +2,8 @@
 //!
 //! A key whose record has failed has a line. Whatever comes of that key stands at its end, and only its head is tried: when
 //! that is done, or given up, the next one is due at once, and a line that is empty is gone. A record without a key stands
-//! alone in a line of its own. So nothing overtakes a record of its key, and other keys never wait.
+//! alone in a line of its own. So nothing overtakes a record of its key. Other keys wait no longer than an attempt at a line
+//! takes, and where a record comes of a line that moves on, until that line is empty.
 //!
 //! The truth is in the database, where only the partition's owner adds to it, and people take out: what this knows is all
 //! that is there, and perhaps a little more, of which a look at the row tells. Whoever takes the partition reads it anew.
@@ -19,6 +20,8 @@ use crate::store::ParkedRow;
 pub(super) struct Parking {
     lines: HashMap<Line, Waiting>,
     by_key: HashMap<Arc<[u8]>, Line>,
+    /// Of the rows without a key.
+    alone: HashMap<i64, Line>,
     /// Those that can be tried, the first to be tried first.
     due: BTreeSet<(Instant, Line)>,
     next_line: u64,
@@ -54,6 +57,7 @@ impl Parking {
         let mut parking = Parking {
             lines: HashMap::new(),
             by_key: HashMap::new(),
+            alone: HashMap::new(),
             due: BTreeSet::new(),
             next_line: 0,
             records: 0,
@@ -62,7 +66,8 @@ impl Parking {
         };
         for row in rows {
             // It goes on waiting where an earlier owner stopped, whatever the restarts in between.
-            let wait = if row.attempts == 0 { Duration::ZERO } else { policy.wait(row.attempts) };
+            let is_due = row.attempts == 0 || row.urged;
+            let wait = if is_due { Duration::ZERO } else { policy.wait(row.attempts) };
             let rested = Duration::from_millis(u64::try_from(row.rested_ms).unwrap_or(0));
             parking.add(row.key.as_deref(), row.id, now + wait.saturating_sub(rested));
         }
@@ -104,8 +109,9 @@ impl Parking {
         let line = Line(self.next_line);
         self.next_line += 1;
         let key: Option<Arc<[u8]>> = key.map(Arc::from);
-        if let Some(key) = &key {
-            self.by_key.insert(Arc::clone(key), line);
+        match &key {
+            Some(key) => drop(self.by_key.insert(Arc::clone(key), line)),
+            None => drop(self.alone.insert(row, line)),
         }
         self.due.insert((due, line));
         self.lines.insert(line, Waiting { key, rows: VecDeque::from([row]), due });
@@ -121,11 +127,25 @@ impl Parking {
         self.next_due().is_some_and(|due| due <= Instant::now())
     }
 
-    /// The one whose turn it is.
-    pub(super) fn head(&self, now: Instant) -> Option<Head> {
-        let (_, line) = self.due.first().filter(|(due, _)| *due <= now)?;
-        let row = *self.lines.get(line)?.rows.front()?;
-        Some(Head { line: *line, row })
+    /// Whether the line that a record of this key has to join is to be tried now.
+    pub(super) fn line_is_due(&self, key: Option<&[u8]>, now: Instant) -> bool {
+        self.line_of(key).is_some_and(|waiting| waiting.due <= now)
+    }
+
+    /// The one whose turn it is: of this key, where its line is due, so that a line that moves on is not joined for ever.
+    pub(super) fn head(&self, first: Option<&[u8]>, now: Instant) -> Option<Head> {
+        let of_key = first.and_then(|key| self.by_key.get(key));
+        let of_key = of_key.filter(|line| self.lines.get(line).is_some_and(|waiting| waiting.due <= now));
+        let line = match of_key {
+            Some(line) => *line,
+            None => self.due.first().filter(|(due, _)| *due <= now)?.1,
+        };
+        let row = *self.lines.get(&line)?.rows.front()?;
+        Some(Head { line, row })
+    }
+
+    fn line_of(&self, key: Option<&[u8]>) -> Option<&Waiting> {
+        self.lines.get(self.by_key.get(key?)?)
     }
 
     /// Whether an attempt at this row has to be counted before it begins, because it may be what ended an earlier owner.
@@ -140,8 +160,9 @@ impl Parking {
         self.records -= 1;
         if waiting.rows.is_empty() {
             self.due.remove(&(waiting.due, head.line));
-            if let Some(key) = &waiting.key {
-                self.by_key.remove(key);
+            match &waiting.key {
+                Some(key) => drop(self.by_key.remove(key)),
+                None => drop(self.alone.remove(&head.row)),
             }
             self.lines.remove(&head.line);
             return true;
@@ -159,9 +180,7 @@ impl Parking {
     pub(super) fn urge(&mut self, key: Option<&[u8]>, row: i64, now: Instant) {
         let line = match key {
             Some(key) => self.by_key.get(key).copied(),
-            None => {
-                self.lines.iter().find(|(_, line)| line.rows.front() == Some(&row)).map(|(line, _)| *line)
-            }
+            None => self.alone.get(&row).copied(),
         };
         if let Some(line) = line {
             self.is_due_at(line, now);
@@ -191,7 +210,7 @@ mod tests {
     };
 
     fn row(id: i64, key: Option<&[u8]>, attempts: u32, rested_ms: i64) -> ParkedRow {
-        ParkedRow { id, key: key.map(<[u8]>::to_vec), attempts, rested_ms }
+        ParkedRow { id, key: key.map(<[u8]>::to_vec), attempts, rested_ms, urged: false }
     }
 
     #[test]
@@ -200,7 +219,7 @@ mod tests {
         let rows = vec![row(3, Some(b"a"), 2, 100), row(4, Some(b"a"), 0, 5), row(9, None, 1, 10_000)];
         let parking = Parking::new(rows, &POLICY, 3, now);
         assert_eq!((parking.len(), parking.is_full()), (3, true));
-        assert_eq!(parking.head(now).map(|head| head.row), Some(9), "it has waited long enough");
+        assert_eq!(parking.head(None, now).map(|head| head.row), Some(9), "it has waited long enough");
         assert_eq!(parking.due.last().map(|(due, _)| *due), Some(now + Duration::from_millis(300)));
         assert!(parking.is_inherited(9) && !parking.is_inherited(10));
         assert!(parking.holds(Some(b"a")) && !parking.holds(Some(b"b")) && !parking.holds(None));
@@ -259,7 +278,7 @@ mod tests {
                         }
                     }
                     Event::Tried { succeeds } => {
-                        let Some(head) = parking.head(now) else { continue };
+                        let Some(head) = parking.head(None, now) else { continue };
                         let at = model.parked.iter().position(|(row, ..)| *row == head.row);
                         let at = at.expect("what is tried is parked");
                         let (row, key, attempts) = model.parked[at];
@@ -286,13 +305,14 @@ mod tests {
             // Whatever is left drains, in order.
             while let Some(due) = parking.next_due() {
                 now = now.max(due);
-                let head = parking.head(now).expect("it is due");
+                let head = parking.head(None, now).expect("it is due");
                 let at = model.parked.iter().position(|(row, ..)| *row == head.row).expect("it is parked");
                 let (row, key, _) = model.parked.remove(at);
                 model.done.push((key, row));
                 parking.leaves(head, now);
             }
             prop_assert!(model.parked.is_empty() && parking.is_empty() && parking.by_key.is_empty());
+            prop_assert!(parking.alone.is_empty() && parking.lines.is_empty());
             for key in 0..4 {
                 let of_key: Vec<i64> =
                     model.done.iter().filter(|(done, _)| *done == Some(key)).map(|(_, row)| *row).collect();

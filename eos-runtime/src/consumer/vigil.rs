@@ -4,7 +4,7 @@
 //! tail, or that another took the partition: it has nothing to claim. Busy owners are left out, since their next
 //! claim looks anyway. A mismatch only wakes the worker, which then looks for itself.
 //!
-//! A second query asks which partitions have dead letters that somebody wants handled again; their owners are told, busy
+//! A second query asks how many records are parked in each partition, a third which partitions have dead letters that somebody wants handled again; their owners are told, busy
 //! or idle.
 
 use std::collections::{HashMap, HashSet};
@@ -29,6 +29,8 @@ struct Watched {
     key: PartitionKey,
     token: Uuid,
     position: AtomicI64,
+    /// How many of its records are parked.
+    parked: AtomicI64,
     busy: AtomicBool,
     suspect: Notify,
     /// Something is to be replayed; taken back by who goes to do it.
@@ -55,6 +57,7 @@ impl Vigil {
             key: key.clone(),
             token,
             position: AtomicI64::new(position),
+            parked: AtomicI64::new(0),
             busy: AtomicBool::new(false),
             suspect: Notify::new(),
             wanted: AtomicBool::new(false),
@@ -71,6 +74,7 @@ impl Vigil {
         loop {
             ticks.tick().await;
             self.compare(&store).await;
+            self.compare_parked(&store).await;
             self.look_for_replays(&store).await;
         }
     }
@@ -94,13 +98,41 @@ impl Vigil {
         }
     }
 
-    async fn compare<D: Dialect>(&self, store: &Store<D>) {
-        let idle: Vec<(Arc<Watched>, i64)> = self
-            .lock()
+    /// What an idle owner takes for parked is what is there: people may have taken some out, and a database that lost its tail
+    /// may have some again.
+    async fn compare_parked<D: LetterDialect>(&self, store: &Store<D>) {
+        let idle: Vec<(Arc<Watched>, i64)> = self.idle(|watched| watched.parked.load(Ordering::Acquire));
+        if idle.is_empty() {
+            return;
+        }
+        let counting = tokio::time::timeout(Self::ANSWER, D::parked_counts(store)).await;
+        let counts: HashMap<PartitionKey, i64> = match counting.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(counts) => counts.into_iter().collect(),
+            Err(error) => {
+                tracing::debug!(%error, "what is parked could not be compared with the database; again soon");
+                return;
+            }
+        };
+        for (watched, parked) in idle {
+            let unchanged =
+                !watched.busy.load(Ordering::Acquire) && watched.parked.load(Ordering::Acquire) == parked;
+            if unchanged && counts.get(&watched.key).copied().unwrap_or(0) != parked {
+                watched.suspect.notify_one();
+            }
+        }
+    }
+
+    /// Those that nobody works on now, with a number of theirs.
+    fn idle(&self, number: impl Fn(&Watched) -> i64) -> Vec<(Arc<Watched>, i64)> {
+        self.lock()
             .values()
             .filter(|watched| !watched.busy.load(Ordering::Acquire))
-            .map(|watched| (Arc::clone(watched), watched.position.load(Ordering::Acquire)))
-            .collect();
+            .map(|watched| (Arc::clone(watched), number(watched)))
+            .collect()
+    }
+
+    async fn compare<D: Dialect>(&self, store: &Store<D>) {
+        let idle = self.idle(|watched| watched.position.load(Ordering::Acquire));
         if idle.is_empty() {
             return;
         }
@@ -137,6 +169,11 @@ impl Watch {
     pub(super) fn idle_at(&self, position: i64) {
         self.watched.position.store(position, Ordering::Release);
         self.watched.busy.store(false, Ordering::Release);
+    }
+
+    /// So many records are parked now.
+    pub(super) fn has_parked(&self, records: usize) {
+        self.watched.parked.store(i64::try_from(records).unwrap_or(i64::MAX), Ordering::Release);
     }
 
     /// Whether something is to be replayed.

@@ -74,7 +74,7 @@ impl Work {
         tracing::error!(
             listener = %self.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
             error = %Chain(failure),
-            "{} records in a row were set aside, and none was handled between them: is it the program? From here on one \
+            "{} records in a row were set aside or parked, and none was handled between them: is it the program? From here on one \
              goes each {wait:.1?}, and the others wait and are tried again (`[dead_letters] breaker` and `breaker_pace`)",
             self.breaker.limit()
         );

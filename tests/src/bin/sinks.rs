@@ -11,7 +11,7 @@ use std::time::Duration;
 use eos_runtime::Batch;
 use eos_runtime::prelude::*;
 use eos_tests::{Order, What, tell};
-use sqlx::Executor as _;
+use sqlx::{Connection as _, Executor as _};
 
 #[kafka_listener(topic = "${app.topic}", transactional)]
 async fn postgres(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
@@ -173,8 +173,10 @@ async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
         What::Hold => hold().await,
         What::FailTwice if meta.attempt <= 2 => return Err("not yet".into()),
         What::FailSome if meta.attempt <= order.failures() => return Err("not yet".into()),
+        What::FailWhileClosed if is_closed() => return Err("the gate is closed".into()),
+        What::DoubtWhileClosed if meta.attempt == 1 => return Err("not yet".into()),
         What::FailAlways => return Err("never yet".into()),
-        What::Outage if Path::new(&variable("SINK_GATE")).exists() => {
+        What::Outage if is_closed() => {
             return Err(HandlerError::outage("the payment service answers 503"));
         }
         What::Kill => std::process::abort(),
@@ -203,6 +205,16 @@ async fn misbehaves(tx: &mut PgTx, order: &Order, meta: &RecordMeta) -> HandlerR
         What::CommitOnce if meta.attempt == 1 => {
             sqlx::query("commit").execute(&mut *tx).await?;
         }
+        What::MeetWhileClosed if is_closed() => {
+            sqlx::query("do $$ begin raise exception 'they met' using errcode = '40001'; end $$")
+                .execute(&mut *tx)
+                .await?;
+        }
+        What::DoubtWhileClosed if is_closed() => {
+            let own: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *tx).await?;
+            let mut other = sqlx::PgConnection::connect(&variable("EOS_DATABASE_URL")).await?;
+            sqlx::query("select pg_terminate_backend($1)").bind(own).execute(&mut other).await?;
+        }
         What::CommitPastTheGuard => {
             (**tx).execute("commit").await?;
             sqlx::query("insert into public.strays (order_id) values ($1)")
@@ -221,10 +233,13 @@ async fn misbehaves(tx: &mut PgTx, order: &Order, meta: &RecordMeta) -> HandlerR
     Ok(())
 }
 
+fn is_closed() -> bool {
+    Path::new(&variable("SINK_GATE")).exists()
+}
+
 /// Waits while the gate is closed.
 async fn hold() {
-    let gate = variable("SINK_GATE");
-    while Path::new(&gate).exists() {
+    while is_closed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

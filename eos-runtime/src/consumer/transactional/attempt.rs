@@ -56,6 +56,11 @@ impl<D: Dialect> Worker<'_, D> {
                     Some(record) => self.backlog.push_front(record),
                     None => continue,
                 }
+            } else if self.must_look_again() {
+                rest.into_hold().await;
+                return Step::Leave(Turn::LookAgain);
+            } else if std::mem::take(&mut self.replayed_last) && self.parking.is_due() {
+                return Step::Unpark(rest);
             } else if self.watch.takes_replay() {
                 return Step::Replay(rest);
             } else if self.parking.is_due() {
@@ -106,6 +111,11 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Attempts that an earlier owner began at this record, and never ended, count.
     async fn first_attempt(&mut self, rest: Rest<D>, record: Record) -> Step<D> {
+        if self.parking.line_is_due(record.key(), Instant::now()) {
+            // Its line moves on, as far as is known: it would only grow if each that comes joined it.
+            self.backlog.push_front(record);
+            return Step::Unpark(rest);
+        }
         if let Some(aside) = self.behind_its_key(&record) {
             return Step::Begin(rest, Try { aside: Some(aside), ..Try::new(self.work, record, 0) });
         }
@@ -125,6 +135,11 @@ impl<D: Dialect> Worker<'_, D> {
             self.take_back(&mut rest).await;
             rest.into_hold().await;
             return Step::Leave(Turn::Revoked);
+        }
+        if self.must_look_again() {
+            self.take_back(&mut rest).await;
+            rest.into_hold().await;
+            return Step::Leave(Turn::LookAgain);
         }
         if !self.take_seat().await {
             return Step::Leave(Turn::Revoked);

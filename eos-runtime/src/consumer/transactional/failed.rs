@@ -24,6 +24,7 @@ impl<D: Dialect> Worker<'_, D> {
             // A pooled connection that died while it was idle says nothing about the server: try the next one at once.
             Fault::Unavailable if self.outages == 0 || self.bound.store.pool.num_idle() > 0 => {
                 self.outages += 1;
+                self.may_have_lost_its_tail = true;
                 Step::Begin(rest, a_try)
             }
             // Who waited this long may wait for one that sleeps with the row. A take ends such a one.
@@ -98,6 +99,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// had not been.
     async fn met_outage(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         self.outages += 1;
+        self.may_have_lost_its_tail |= failure.database_error().is_some();
         self.work.outage.found(&self.work.id, &self.queue.lease, &self.work.retry, failure);
         if failure.database_error().map(fault_of) == Some(Fault::ReadOnly) {
             self.bound.store.freshness.renew();

@@ -42,7 +42,7 @@ use crate::error::BoxError;
 use crate::listener::spec::Handler;
 use crate::record::Record;
 use crate::source::Lease;
-use crate::store::{Begun, Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Tx};
+use crate::store::{Begun, Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Stored, Tx};
 use group::Group;
 
 /// A listener's database, with what its workers share.
@@ -71,6 +71,7 @@ pub(crate) async fn run<D: LetterDialect>(
     let mut doubts = 0;
     let mut suspicions = 0;
     let mut left = None;
+    let mut trying = None;
     loop {
         let mut owned = match owner::take(&work, &bound.store, &mut queue).await {
             Ok(owned) => owned,
@@ -98,6 +99,11 @@ pub(crate) async fn run<D: LetterDialect>(
             at_once: 0,
             moved_on: false,
             parking: owned.parking,
+            is_full: false,
+            has_unparked: false,
+            trying: trying.take(),
+            may_have_lost_its_tail: false,
+            replayed_last: false,
             let_one_through: false,
             group_ceiling: work.group_commit.max(1),
             outages: 0,
@@ -106,7 +112,9 @@ pub(crate) async fn run<D: LetterDialect>(
             counted: counted_at_first(&work, owned.hold.begun),
             backlog: VecDeque::new(),
         };
+        worker.parked_changed();
         let turn = worker.until_halt(owned.hold).await;
+        trying = worker.trying.take();
         left = (!worker.moved_on).then_some(Left { epoch, position, failed: worker.failed });
         if worker.moved_on {
             (took_again, doubts, suspicions) = (0, 0, 0);
@@ -125,6 +133,7 @@ pub(crate) async fn run<D: LetterDialect>(
                     return;
                 }
             }
+            Turn::LookAgain => {}
             // Once it is looked at again at once; a log that stays unreadable is asked for ever more rarely.
             Turn::Suspicion => {
                 let wait = if suspicions == 0 { Duration::ZERO } else { work.retry.wait(suspicions) };
@@ -160,6 +169,8 @@ enum Turn<L> {
     NotOurs(Hold<L>),
     /// The source cannot go on reading: is it still our log?
     Suspicion,
+    /// What is parked has to be read anew.
+    LookAgain,
     /// The partition stops.
     Stop {
         offset: Option<i64>,
@@ -248,6 +259,16 @@ struct Worker<'a, D: Dialect> {
     moved_on: bool,
     /// What is parked in this partition.
     parking: Parking,
+    /// So many are parked that the partition waits, and it was said.
+    is_full: bool,
+    /// Whether a parked row has left by this worker.
+    has_unparked: bool,
+    /// A parked row whose attempt is counted, and neither succeeded nor failed as far as is known.
+    trying: Option<Stored>,
+    /// A connection was lost; see [`Worker::must_look_again`].
+    may_have_lost_its_tail: bool,
+    /// A replay was the last of what is not a record of the queue; a parked one comes first now.
+    replayed_last: bool,
     /// A record comes before the next replay, or the next that is parked.
     let_one_through: bool,
     /// What groups may grow to: less than one that was past the deadline.

@@ -20,7 +20,7 @@ use crate::consumer::parking::Head;
 use crate::fault;
 use crate::listener::spec::OnFailure;
 use crate::record::Record;
-use crate::store::{Dialect, Filter, LetterDialect, PartitionKey, Rest, State, Stored, Verdict};
+use crate::store::{Dialect, Filter, Hold, LetterDialect, Rest, State, Stored, Verdict};
 
 impl<D: Dialect> Worker<'_, D> {
     /// A record whose key waits goes behind it.
@@ -70,17 +70,30 @@ impl<D: Dialect> Worker<'_, D> {
         self.work.counts.parked.one();
         let wait = self.work.retry.wait(a_try.attempt);
         self.parking.add(record.key(), row, Instant::now() + wait);
-        self.queue.post.has_parked(self.parking.len());
+        self.parked_changed();
         if let Some(Aside::Parked(failure)) = &a_try.aside {
             self.work.say(record, a_try.attempt, &Chain(failure).to_string(), Fate::Parked(wait));
         }
-        if self.parking.is_full() {
+    }
+
+    /// Others see how many there are; once it is said where there are too many.
+    pub(super) fn parked_changed(&mut self) {
+        self.queue.post.has_parked(self.parking.len());
+        self.watch.has_parked(self.parking.len());
+        let was_full = std::mem::replace(&mut self.is_full, self.parking.is_full());
+        if self.is_full && !was_full {
             tracing::warn!(
-                listener = %self.work.id, topic = record.topic(), partition = record.partition(),
+                listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
                 parked = self.parking.len(),
                 "so many records are parked that the whole partition waits (`[dead_letters] parked_at_most`)"
             );
         }
+    }
+
+    /// Whether what is remembered of parked rows may be newer than what the database has by now: a connection was lost, and a
+    /// failover may have taken back what no position tells.
+    pub(super) fn must_look_again(&self) -> bool {
+        self.may_have_lost_its_tail && (self.has_unparked || !self.parking.is_empty())
     }
 }
 
@@ -89,7 +102,8 @@ impl<D: LetterDialect> Worker<'_, D> {
     pub(super) async fn unpark(&mut self, mut rest: Rest<D>) -> Step<D> {
         self.watch.busy();
         rest = self.wait_out_outage(rest).await;
-        let Some(head) = self.parking.head(Instant::now()) else { return Step::Wait(rest) };
+        let first = self.backlog.front().and_then(Record::key);
+        let Some(head) = self.parking.head(first, Instant::now()) else { return Step::Wait(rest) };
         if self.queue.lease.revoked.is_cancelled() {
             return Step::Wait(rest);
         }
@@ -97,11 +111,13 @@ impl<D: LetterDialect> Worker<'_, D> {
             return Step::Leave(Turn::Revoked);
         }
         self.let_one_through = true;
-        match self.read_parked(head).await {
+        if let Err(error) = self.forget_the_last(rest.hold()).await {
+            return self.unpark_later(&said(&error), rest, head).await;
+        }
+        match self.beside(self.read_parked(head)).await {
             Ok(Some(letter)) => self.unpark_one(rest, head, &letter).await,
-            // Somebody took it out.
-            Ok(None) => self.has_left(head, rest),
-            Err(error) => self.unpark_later(&said(&error), rest, head, None).await,
+            Ok(None) => self.has_been_taken_out(head, rest),
+            Err(error) => self.unpark_later(&said(&error), rest, head).await,
         }
     }
 
@@ -115,17 +131,30 @@ impl<D: LetterDialect> Worker<'_, D> {
         Ok(D::letters(&self.bound.store, &filter).await?.pop())
     }
 
+    /// An attempt that was counted, and neither succeeded nor failed: an outage ended it, or its COMMIT is in doubt.
+    async fn forget_the_last(&mut self, hold: &Hold<D::Locator>) -> sqlx::Result<()> {
+        if let Some(letter) = &self.trying {
+            self.beside(D::forget_try(&self.bound.store, hold, letter)).await?;
+            self.trying = None;
+        }
+        Ok(())
+    }
+
     async fn unpark_one(&mut self, rest: Rest<D>, head: Head, letter: &Stored) -> Step<D> {
-        if letter.attempts >= self.work.retry.max && self.work.dead_letters.are_kept() {
+        // More are counted than have ended: the last one ended its process.
+        if letter.tries > 0 && letter.attempts >= self.work.retry.max && self.work.dead_letters.are_kept() {
             let killed = Failure::Killed { attempts: letter.attempts };
             return self.not_unparked(&killed, Next::SetAside, letter.attempts, rest, head, letter).await;
         }
-        let is_counted = letter.attempts > 0 || self.parking.is_inherited(head.row);
-        if is_counted {
-            match D::begin_try(&self.bound.store, rest.hold(), letter).await {
+        if letter.attempts > 0 || self.parking.is_inherited(head.row) {
+            self.trying = Some(letter.clone());
+            match self.beside(D::begin_try(&self.bound.store, rest.hold(), letter)).await {
                 Ok(true) => fault::point("unpark_after_count"),
-                Ok(false) => return self.has_left(head, rest),
-                Err(error) => return self.unpark_later(&said(&error), rest, head, None).await,
+                Ok(false) => {
+                    self.trying = None;
+                    return self.has_been_taken_out(head, rest);
+                }
+                Err(error) => return self.unpark_later(&said(&error), rest, head).await,
             }
         }
         match self.try_stored(rest, letter).await {
@@ -137,26 +166,32 @@ impl<D: LetterDialect> Worker<'_, D> {
             Tried::Gone(rest) => self.has_left(head, rest),
             Tried::Failed(failure, next, rest) => {
                 self.work.counts.failed.one();
+                self.work.outage.over(&self.work.id);
                 let attempts = letter.attempts + 1;
                 self.not_unparked(&failure, next, attempts, rest, head, letter).await
             }
-            Tried::Later(why, rest) => {
-                self.unpark_later(&why, rest, head, is_counted.then_some(letter)).await
-            }
+            Tried::Later(why, rest) => self.unpark_later(&why, rest, head).await,
             Tried::Leave(turn) => Step::Leave(turn),
         }
     }
 
-    /// The next of its key is due.
+    /// It is done, or dead: the next of its key is due.
     fn has_left(&mut self, head: Head, rest: Rest<D>) -> Step<D> {
-        let is_last = self.parking.leaves(head, Instant::now());
-        self.queue.post.has_parked(self.parking.len());
-        if is_last {
-            tracing::info!(
+        (self.trying, self.has_unparked) = (None, true);
+        if self.parking.leaves(head, Instant::now()) {
+            tracing::debug!(
                 listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
                 parked = self.parking.len(), "a key has nothing parked any more, and its records flow again"
             );
         }
+        self.parked_changed();
+        Step::Wait(rest)
+    }
+
+    /// Somebody took it out, or has the partition: the next claim tells which.
+    fn has_been_taken_out(&mut self, head: Head, rest: Rest<D>) -> Step<D> {
+        self.parking.leaves(head, Instant::now());
+        self.parked_changed();
         Step::Wait(rest)
     }
 
@@ -170,9 +205,13 @@ impl<D: LetterDialect> Worker<'_, D> {
         head: Head,
         letter: &Stored,
     ) -> Step<D> {
+        // It was parked behind another, and fails for the first time: is it the program? Then it waits as it was.
+        if letter.attempts == 0 && !self.may_be_set_aside(&letter.record, failure) {
+            self.parking.waits(head, Instant::now() + self.work.retry.max_backoff);
+            return Step::Wait(self.give_seat_back(rest).await);
+        }
         let is_last = next == Next::SetAside || attempts >= self.work.retry.max;
-        let dies =
-            is_last && self.work.dead_letters.are_kept() && self.may_be_set_aside(&letter.record, failure);
+        let dies = is_last && self.work.dead_letters.are_kept();
         let chain = said(failure);
         let topic = self.work.dead_letters.topic().map(|topic| topic.of(&letter.key.topic));
         let verdict = Verdict {
@@ -182,59 +221,47 @@ impl<D: LetterDialect> Worker<'_, D> {
             error: &chain,
             publish_to: topic.as_deref().filter(|_| dies),
         };
-        match D::end_try(&self.bound.store, rest.hold(), letter, verdict).await {
-            // Somebody took it out, or has the partition: the next look at the row tells which.
-            Ok(false) => self.has_left(head, rest),
+        match self.beside(D::end_try(&self.bound.store, rest.hold(), letter, verdict)).await {
+            Ok(false) => self.has_been_taken_out(head, rest),
             Ok(true) if dies => {
                 self.work.counts.set_aside.one();
                 self.work.say(&letter.record, attempts, &chain, Fate::DeadOfParked(verdict.reason));
                 self.has_left(head, rest)
             }
             Ok(true) => {
+                self.trying = None;
                 let wait = self.work.retry.wait(attempts);
                 self.parking.waits(head, Instant::now() + wait);
+                self.work.counts.retried.one();
                 self.work.say(&letter.record, attempts, &chain, Fate::StaysParked(wait));
                 Step::Wait(rest)
             }
-            Err(error) => self.unpark_later(&said(&error), rest, head, None).await,
+            Err(error) => self.unpark_later(&said(&error), rest, head).await,
         }
     }
 
-    /// Not now: what an outage ended is not counted.
-    async fn unpark_later(
-        &mut self,
-        why: &str,
-        rest: Rest<D>,
-        head: Head,
-        counted: Option<&Stored>,
-    ) -> Step<D> {
+    /// Not now: what was counted is taken back before the next one.
+    async fn unpark_later(&mut self, why: &str, rest: Rest<D>, head: Head) -> Step<D> {
         tracing::debug!(listener = %self.work.id, row = head.row, why, "a parked record waits");
-        if let Some(letter) = counted
-            && let Err(error) = D::forget_try(&self.bound.store, rest.hold(), letter).await
-        {
-            tracing::debug!(%error, "an attempt that met an outage stays counted");
-        }
-        self.parking.waits(head, Instant::now() + self.work.retry.wait(1));
+        self.parking.waits(head, Instant::now() + self.work.retry.wait(2));
         Step::Wait(self.give_seat_back(rest).await)
     }
 
     /// Those that somebody wants tried now are due.
-    pub(super) async fn hear_who_is_urged(&mut self, key: &PartitionKey) -> sqlx::Result<()> {
+    pub(super) async fn hear_who_is_urged(&mut self, hold: &Hold<D::Locator>) -> sqlx::Result<()> {
         if self.parking.is_empty() {
             return Ok(());
         }
-        let urged = D::letters(&self.bound.store, &Filter::of_partition(key, State::Urged)).await?;
+        let mut urged = self.beside(D::parked(&self.bound.store, &hold.key)).await?;
+        urged.retain(|row| row.urged);
         if urged.is_empty() {
             return Ok(());
         }
-        let heard = Filter {
-            ids: Some(urged.iter().map(|letter| letter.id).collect()),
-            ..Filter::of_partition(key, State::Urged)
-        };
-        D::turn_to(&self.bound.store, &heard, State::Parked).await?;
+        let rows: Vec<i64> = urged.iter().map(|row| row.id).collect();
+        self.beside(D::heard(&self.bound.store, hold, &rows)).await?;
         let now = Instant::now();
-        for letter in &urged {
-            self.parking.urge(letter.record.key(), letter.id, now);
+        for row in &urged {
+            self.parking.urge(row.key.as_deref(), row.id, now);
         }
         Ok(())
     }

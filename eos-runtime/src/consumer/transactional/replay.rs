@@ -9,7 +9,7 @@ use super::{Step, Turn, Worker};
 use crate::consumer::failure::Failure;
 use crate::consumer::log::Fate;
 use crate::fault;
-use crate::store::{Filter, LetterDialect, PartitionKey, Rest, State, Stored, Verdict};
+use crate::store::{Filter, Hold, LetterDialect, Rest, State, Stored, Verdict};
 
 impl<D: LetterDialect> Worker<'_, D> {
     /// Handles the oldest that is wanted in this partition. A record that is queued comes before the next one.
@@ -22,8 +22,7 @@ impl<D: LetterDialect> Worker<'_, D> {
         if !self.take_seat().await {
             return Step::Leave(Turn::Revoked);
         }
-        let key = rest.hold().key.clone();
-        let letter = match self.next_wanted(&key).await {
+        let letter = match self.next_wanted(rest.hold()).await {
             Ok(Some(letter)) => letter,
             Ok(None) => return Step::Wait(rest),
             Err(error) => {
@@ -34,10 +33,10 @@ impl<D: LetterDialect> Worker<'_, D> {
         self.replay_one(rest, &letter).await
     }
 
-    async fn next_wanted(&mut self, key: &PartitionKey) -> sqlx::Result<Option<Stored>> {
-        self.hear_who_is_urged(key).await?;
-        let filter = Filter { limit: Some(1), ..Filter::of_partition(key, State::Wanted) };
-        Ok(D::letters(&self.bound.store, &filter).await?.pop())
+    async fn next_wanted(&mut self, hold: &Hold<D::Locator>) -> sqlx::Result<Option<Stored>> {
+        self.hear_who_is_urged(hold).await?;
+        let filter = Filter { limit: Some(1), ..Filter::of_partition(&hold.key, State::Wanted) };
+        Ok(self.beside(D::letters(&self.bound.store, &filter)).await?.pop())
     }
 
     async fn replay_one(&mut self, rest: Rest<D>, letter: &Stored) -> Step<D> {
@@ -46,7 +45,7 @@ impl<D: LetterDialect> Worker<'_, D> {
             let attempts = letter.attempts;
             return self.replay_failed(&killed, attempts, rest, letter).await;
         }
-        match D::begin_try(&self.bound.store, rest.hold(), letter).await {
+        match self.beside(D::begin_try(&self.bound.store, rest.hold(), letter)).await {
             Ok(true) => fault::point("replay_after_count"),
             Ok(false) => return self.replay_is_done(rest),
             Err(error) => return self.replay_later(&said(&error), rest, letter).await,
@@ -73,14 +72,15 @@ impl<D: LetterDialect> Worker<'_, D> {
     /// There may be more.
     fn replay_is_done(&mut self, rest: Rest<D>) -> Step<D> {
         self.watch.want_replay();
-        self.let_one_through = true;
+        (self.let_one_through, self.replayed_last) = (true, true);
         Step::Wait(rest)
     }
 
     /// It stays wanted, uncounted, until the vigil looks again.
     async fn replay_later(&mut self, why: &str, rest: Rest<D>, letter: &Stored) -> Step<D> {
         tracing::debug!(listener = %self.work.id, dead_letter = letter.id, why, "a replay waits");
-        if let Err(error) = D::forget_try(&self.bound.store, rest.hold(), letter).await {
+        let forgetting = D::forget_try(&self.bound.store, rest.hold(), letter);
+        if let Err(error) = self.beside(forgetting).await {
             tracing::debug!(%error, "an attempt that met an outage stays counted");
         }
         Step::Wait(self.give_seat_back(rest).await)
@@ -97,7 +97,7 @@ impl<D: LetterDialect> Worker<'_, D> {
         let chain = said(failure);
         let reason = failure.reason(failure.next(&self.work.classify));
         let verdict = Verdict { to: State::Dead, attempts, reason, error: &chain, publish_to: None };
-        match D::end_try(&self.bound.store, rest.hold(), letter, verdict).await {
+        match self.beside(D::end_try(&self.bound.store, rest.hold(), letter, verdict)).await {
             Ok(_) => {
                 self.work.say(&letter.record, attempts, &chain, Fate::DeadAgain(reason));
                 self.replay_is_done(rest)

@@ -365,6 +365,40 @@ async fn what_the_handler_deallocated_is_there_again_on_the_next_connection() {
     h.remove().await;
 }
 
+/// Two partitions are two rows: neither claim reads the other's, however small the table is, and known to be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serializable_claims_of_two_partitions_do_not_meet() {
+    let h = Pg::fresh().await;
+    let serializable = StoreOptions { isolation: Isolation::Serializable, ..options(DEADLINE) };
+    let mut idles = vec![];
+    for partition in 0..2 {
+        // The plans of a weaker level stay with the connection.
+        let mut idle = owner(&h, partition).await;
+        for offset in 0..8 {
+            idle = handle::<Pg>(idle, at(offset)).await;
+        }
+        let hold = idle.close().await;
+        idles.push(session_with::<Pg>(h.store(), hold, serializable).await);
+    }
+    h.outside("analyze").await;
+    for offset in 8..10 {
+        let mut opens = vec![];
+        for idle in idles.drain(..) {
+            let mut open = fresh(begin(idle, at(offset)).await);
+            Pg::write(open.tx(), &format!("insert into effect values ({offset})")).await.expect("written");
+            opens.push(open);
+        }
+        for open in opens {
+            idles.push(commit(open).await);
+        }
+    }
+    for idle in idles {
+        idle.close().await;
+    }
+    assert_eq!(effects(&h).await, 20);
+    h.remove().await;
+}
+
 #[tokio::test]
 async fn a_wrong_password_or_database_is_a_persons_to_change() {
     postgres::probe(&server()).await.expect("the server answers");

@@ -85,7 +85,7 @@ pub(crate) struct Stored {
     /// As the inbox has it.
     #[cfg_attr(
         not(any(feature = "mysql", feature = "sqlite")),
-        expect(dead_code, reason = "PostgreSQL finds it in the row")
+        allow(dead_code, reason = "PostgreSQL finds it in the row")
     )]
     pub(crate) message_id: Option<Vec<u8>>,
     pub(crate) listener: String,
@@ -94,7 +94,7 @@ pub(crate) struct Stored {
     pub(crate) error: String,
     /// Milliseconds since 1970.
     pub(crate) set_aside_ms: i64,
-    /// Attempts of the replay that was asked for.
+    /// Attempts that were begun, of the replay that was asked for; of a parked row those whose end nobody has seen.
     pub(crate) tries: u32,
     /// Whether its payload is not the one that came.
     pub(crate) edited: bool,
@@ -117,6 +117,8 @@ pub(crate) struct ParkedRow {
     pub(crate) attempts: u32,
     /// Since its last attempt, or since it was parked.
     pub(crate) rested_ms: i64,
+    /// Somebody wants it tried now.
+    pub(crate) urged: bool,
 }
 
 /// How an attempt at a row went that did not succeed.

@@ -75,6 +75,11 @@ pub(crate) trait LetterDialect: Dialect {
     /// The partitions that have something to replay, or something parked that is to be tried now.
     fn wanted(store: &Store<Self>) -> impl Future<Output = sqlx::Result<Vec<PartitionKey>>> + Send;
 
+    /// How many records are parked in each partition that has any.
+    fn parked_counts(
+        store: &Store<Self>,
+    ) -> impl Future<Output = sqlx::Result<Vec<(PartitionKey, i64)>>> + Send;
+
     /// What is parked in a partition, in its order.
     fn parked(
         store: &Store<Self>,
@@ -94,6 +99,13 @@ pub(crate) trait LetterDialect: Dialect {
         store: &Store<Self>,
         hold: &Hold<Self::Locator>,
         letter: &Stored,
+    ) -> impl Future<Output = sqlx::Result<()>> + Send;
+
+    /// Those of a partition that somebody wanted tried now are parked like others: they are due.
+    fn heard(
+        store: &Store<Self>,
+        hold: &Hold<Self::Locator>,
+        rows: &[i64],
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
     /// An attempt at a row came to nothing: what it becomes, and why; `false` where its state is another by now, or its
@@ -173,9 +185,25 @@ macro_rules! letter_dialect {
                 Ok(rows.into_iter().map(key).collect())
             }
 
+            async fn parked_counts(store: &Store<Self>) -> sqlx::Result<Vec<(PartitionKey, i64)>> {
+                let sql = format!(
+                    "select group_id, topic, {partition}, count(*) from {schema}eos_dead_letter \
+                     where state in ({parked}) group by group_id, topic, {partition}",
+                    partition = $words.partition,
+                    schema = store.schema,
+                    parked = State::Parked.alike()
+                );
+                let rows: Vec<(String, String, i32, i64)> =
+                    sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&store.pool).await?;
+                let count = |(group, topic, partition, count): (String, String, i32, i64)| {
+                    (PartitionKey { group: group.into(), topic: topic.into(), partition }, count)
+                };
+                Ok(rows.into_iter().map(count).collect())
+            }
+
             async fn parked(store: &Store<Self>, key: &PartitionKey) -> sqlx::Result<Vec<ParkedRow>> {
                 let mut query = sqlx::QueryBuilder::<$database>::new(format!(
-                    "select id, {key}, attempts, {now} - {last} from {schema}eos_dead_letter \
+                    "select id, {key}, attempts, {now} - {last}, state from {schema}eos_dead_letter \
                      where state in ({parked}) and {partition} = {number} and group_id = ",
                     key = $words.key,
                     now = ($words.millis_of)($words.stamp),
@@ -194,6 +222,7 @@ macro_rules! letter_dialect {
                         key: row.try_get(1)?,
                         attempts: row.try_get::<i32, _>(2)?.unsigned_abs(),
                         rested_ms: row.try_get(3)?,
+                        urged: row.try_get::<i16, _>(4)? == State::Urged.number(),
                     })
                 };
                 rows.iter().map(parked).collect()
@@ -231,6 +260,23 @@ macro_rules! letter_dialect {
                 write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
             }
 
+            async fn heard(
+                store: &Store<Self>,
+                hold: &Hold<Self::Locator>,
+                rows: &[i64],
+            ) -> sqlx::Result<()> {
+                let rows: Vec<_> = rows.iter().map(i64::to_string).collect();
+                let sql = format!(
+                    "update {}eos_dead_letter set state = {} where state = {} and id in ({}) and {}",
+                    store.schema,
+                    State::Parked.number(),
+                    State::Urged.number(),
+                    if rows.is_empty() { "null".to_owned() } else { rows.join(", ") },
+                    $words.owned(&store.schema, hold.token)
+                );
+                write(store, sqlx::query(AssertSqlSafe(sql)).persistent(false)).await.map(drop)
+            }
+
             async fn end_try(
                 store: &Store<Self>,
                 hold: &Hold<Self::Locator>,
@@ -238,7 +284,7 @@ macro_rules! letter_dialect {
                 verdict: Verdict<'_>,
             ) -> sqlx::Result<bool> {
                 let mut query = sqlx::QueryBuilder::<$database>::new(format!(
-                    "update {}eos_dead_letter set state = {}, attempts = {}, changed_at = {}, reason = ",
+                    "update {}eos_dead_letter set state = {}, attempts = {}, tries = 0, changed_at = {}, reason = ",
                     store.schema,
                     verdict.to.number(),
                     i32::try_from(verdict.attempts).unwrap_or(i32::MAX),

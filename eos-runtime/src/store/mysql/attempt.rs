@@ -325,7 +325,13 @@ async fn stands(store: &Store<MySql>, tx: &mut Tx<MySql>, claimed: &Claimed) -> 
             format!("select count(*) from {schema}eos_dead_letter where id = {id} and state = 3")
         }
         What::ParkedLetter(id) => {
-            format!("select 1 - count(*) from {schema}eos_dead_letter where id = {id}")
+            // Another that took the partition meanwhile may have handled it.
+            format!(
+                "select count(*) from {schema}eos_position where id = {} and owner = x'{}' \
+                 and not exists (select 1 from {schema}eos_dead_letter where id = {id})",
+                claimed.row.0,
+                claimed.token.as_simple()
+            )
         }
     };
     let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_one(&mut **tx).await?;

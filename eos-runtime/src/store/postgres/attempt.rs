@@ -30,7 +30,9 @@ pub(super) async fn open(
         "rollback; set default_transaction_isolation = 'read committed'; \
          set statement_timeout = {deadline}; set lock_timeout = {deadline}; \
          set idle_in_transaction_session_timeout = {idle}; \
-         set application_name = '{APPLICATION_NAME} {idle}'; select pg_catalog.pg_backend_pid()",
+         set application_name = '{APPLICATION_NAME} {idle}'; {plans} select pg_catalog.pg_backend_pid()",
+        // A claim may have been planned for a weaker level, with a scan.
+        plans = if options.isolation == Isolation::Serializable { "discard plans;" } else { "" },
         deadline = options.deadline.as_millis(),
         idle = options.patience().as_millis(),
     );
@@ -86,7 +88,8 @@ pub(super) async fn begin_replay(
          n as (insert into {schema}eos_inbox (stream, message_id) select {stream}, l.message_id from l \
            where l.message_id is not null and not exists (select from i) on conflict do nothing returning 1) \
          select p.ctid, exists (select from l where l.message_id is null) or exists (select from i) \
-           or exists (select from n), pg_catalog.pg_current_xact_id() from p",
+           or exists (select from n), pg_catalog.pg_current_xact_id() from p{after}",
+        after = after_claim(options.isolation),
         begin = begin_words(options.isolation),
         locator = hold.locator,
         token = hold.token.as_hyphenated(),
@@ -187,13 +190,25 @@ fn write_begin(sql: &mut String, schema: &str, options: StoreOptions, hold: &Hol
         sql.push('\'');
     }
     sql.push(')');
+    sql.push_str(after_claim(options.isolation));
 }
 
+/// Where two transactions that read what the other writes are not let pass, a scan of a small table reads all of it, also
+/// where one row is meant and said by its ctid: PostgreSQL would take the scan for cheaper.
+/// Source: <https://www.postgresql.org/docs/current/transaction-iso.html#XACT-SERIALIZABLE>.
 pub(super) fn begin_words(isolation: Isolation) -> &'static str {
     match isolation {
         Isolation::ReadCommitted => "begin;",
         Isolation::RepeatableRead => "begin isolation level repeatable read;",
-        Isolation::Serializable => "begin isolation level serializable;",
+        Isolation::Serializable => "begin isolation level serializable; set local enable_seqscan = off;",
+    }
+}
+
+/// What stands behind a claim: the handler's own statements are planned as everywhere.
+pub(super) fn after_claim(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::ReadCommitted | Isolation::RepeatableRead => "",
+        Isolation::Serializable => ";set local enable_seqscan to default",
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use sqlx::{Postgres, Row};
 
-use super::attempt::{begin_words, message};
+use super::attempt::{after_claim, begin_words, message};
 use super::{Ctid, Xid};
 use crate::store::dialect::{GroupAnswer, StoreOptions};
 use crate::store::{GroupClaim, Hold, Tx};
@@ -55,6 +55,7 @@ fn statement(options: StoreOptions, hold: &Hold<Ctid>, claim: GroupClaim<'_>) ->
         sql.push('"');
     }
     sql.push_str("}')");
+    sql.push_str(after_claim(options.isolation));
     sql
 }
 
