@@ -2,8 +2,8 @@
 //!
 //! Why the ctid: an update makes a new version of the row, and while somebody holds an old snapshot (a long report,
 //! a backup) the dead versions cannot be removed; an index finds all of them first. The owner knows where the
-//! newest one is, because its own last claim returned it. It also makes the claim a TID scan under every isolation
-//! level, never a sequential scan. A row that was moved (VACUUM FULL) is found again by its key.
+//! newest one is, because its own last claim returned it. Under SERIALIZABLE, where a scan of the table would make
+//! most attempts fail, the claim forbids one (`attempt.rs`). A row that was moved (VACUUM FULL) is found again by its key.
 //!
 //! Sources: <https://www.postgresql.org/docs/current/protocol-flow.html> (several statements in a simple query),
 //! <https://www.postgresql.org/docs/current/functions-info.html> (`pg_current_xact_id_if_assigned`).
