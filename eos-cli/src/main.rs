@@ -8,6 +8,8 @@
 //! | `dead_letters.rs`, `change.rs`, `letter.rs` | records set aside: listed; replayed, discarded, edited; shown |
 //! | `outbox.rs` | entries that Kafka refused |
 //! | `positions.rs` | how far each group has come |
+//! | `reset.rs`, `copy.rs` | a stopped group sent elsewhere, or given another name |
+//! | `brokers.rs` | a Kafka that answers, and whether a group runs there |
 //! | `migrate.rs` | makes the tables |
 //! | `table.rs`, `print.rs` | columns for people; times, bytes and JSON; the only place that writes to standard output |
 //!
@@ -15,7 +17,9 @@
 
 mod address;
 mod arguments;
+mod brokers;
 mod change;
+mod copy;
 mod database;
 mod dead_letters;
 mod letter;
@@ -23,6 +27,7 @@ mod migrate;
 mod outbox;
 mod positions;
 mod print;
+mod reset;
 mod table;
 
 use std::process::ExitCode;
@@ -43,7 +48,19 @@ pub(crate) enum Outcome {
     NotThere,
 }
 
-/// Exits with 0 when it is done, 1 when what was named is not there, 2 on wrong arguments and any trouble.
+/// Why nothing was done, where neither the arguments nor a server is to blame: what was named is not there, or runs.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) String);
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Exits with 0 when it is done, 1 when what was named is not there or runs, 2 on wrong arguments and any trouble.
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -66,7 +83,7 @@ async fn main() -> ExitCode {
         Ok(Outcome::NotThere) => ExitCode::from(1),
         Err(error) => {
             eprintln!("eos: {}", chain(error.as_ref()));
-            ExitCode::from(2)
+            ExitCode::from(if error.is::<Refused>() { 1 } else { 2 })
         }
     }
 }
@@ -85,6 +102,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Positions(PositionsCommand::Show { group, topic }) => {
             positions::show(&Database::open(&address).await?, group.as_deref(), topic.as_deref(), form).await
         }
+        Command::Positions(PositionsCommand::Reset(arguments)) => {
+            reset::run(&Database::open(&address).await?, &arguments, form).await
+        }
+        Command::Positions(PositionsCommand::Copy(arguments)) => {
+            copy::run(&Database::open(&address).await?, &arguments, form).await
+        }
     }
 }
 
@@ -95,6 +118,7 @@ fn expect_meaning(command: &Command) -> anyhow::Result<()> {
             change.expect_a_filter()
         }
         Command::Outbox(OutboxCommand::Retry(which) | OutboxCommand::Discard(which)) => which.expect_some(),
+        Command::Positions(PositionsCommand::Copy(copy)) => copy.expect_two_groups(),
         Command::DeadLetters(_) | Command::Outbox(_) | Command::Positions(_) | Command::Migrate { .. } => {
             Ok(())
         }

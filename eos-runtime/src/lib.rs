@@ -24,6 +24,8 @@ mod trace;
 #[doc(hidden)]
 pub mod __private;
 pub mod testing;
+#[doc(hidden)]
+pub mod tools;
 
 pub use app::{App, DatabasePool, app, relay, run};
 pub use eos_macros::{Event, kafka_listener, outbox};

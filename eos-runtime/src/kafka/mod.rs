@@ -14,6 +14,7 @@
 //! | `producer.rs` | records leave in the order in which they were handed over, and the fate of each is told |
 //! | `topics.rs` | what is known of the topics that are written to |
 //! | `markers.rs` | what a lane's last Kafka transaction published |
+//! | `inspect.rs` | what tools ask beside the services |
 //! | `failure.rs` | which errors end the process, and whose turn it is |
 //! | `embedded.rs` | librdkafka's in-process broker |
 
@@ -25,6 +26,7 @@ mod context;
 mod copy;
 pub mod embedded;
 mod failure;
+mod inspect;
 mod markers;
 mod outage;
 mod partitions;
@@ -39,6 +41,7 @@ pub(crate) use client::{ClientOptions, ConsumerOptions};
 pub(crate) use cluster::Cluster;
 pub(crate) use consumer::{Consumer, OnLease};
 pub(crate) use failure::KafkaFailure;
+pub use inspect::Members;
 pub(crate) use markers::last_marker;
 pub(crate) use producer::{Fate, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
 pub(crate) use topics::{Topic, Topics};

@@ -12,6 +12,7 @@ mod freshness;
 mod guard;
 mod hex;
 mod migrate;
+mod moves;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod outbox;
@@ -36,6 +37,7 @@ pub(crate) use hex::hex;
 pub(crate) use hex::hex_literal;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
+pub(crate) use moves::{MoveDialect, Moved, Stretch};
 pub(crate) use outbox::{
     Afterwards, Change, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent, Serving,
     Slot, Waiting, read_headers, write_headers,
@@ -155,7 +157,7 @@ impl Begun {
     }
 
     /// As the column `attempts` has it.
-    fn number(self) -> i32 {
+    pub(super) fn number(self) -> i32 {
         match self {
             Begun::Attempts(count) => i32::try_from(count).unwrap_or(i32::MAX),
             Begun::Group => -1,

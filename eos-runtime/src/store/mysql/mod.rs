@@ -33,6 +33,7 @@ use super::migrate::{MigrateError, Mode};
 use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use attempt::Claimed;
+pub(super) use dead_letter::write;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::{MIGRATIONS, VERSIONS};
 

@@ -31,6 +31,7 @@ use super::dialect::{
 use super::migrate::{MigrateError, Mode};
 use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
+pub(super) use dead_letter::write;
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::{MIGRATIONS, VERSIONS};

@@ -32,6 +32,7 @@ use super::dialect::{
 use super::migrate::{MigrateError, Mode};
 use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
+pub(super) use dead_letter::write;
 use lock::Turn;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::{MIGRATIONS, VERSIONS};
