@@ -23,6 +23,7 @@ mod scene;
 mod servers;
 mod service;
 mod tell;
+mod tool;
 mod waiting;
 
 pub use connect::Connect;
@@ -35,4 +36,5 @@ pub use scene::Scene;
 pub use servers::{kafka_tool, servers};
 pub use service::{Launch, Service};
 pub use tell::{Told, tell};
+pub use tool::Said;
 pub use waiting::{PATIENCE, eventually, stays};
