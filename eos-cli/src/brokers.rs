@@ -11,9 +11,19 @@ use crate::print::{chain, count};
 /// The one that the arguments, the environment or the settings file name, where it answers.
 pub(crate) async fn reach(brokers: &Brokers) -> anyhow::Result<Kafka> {
     let kafka = Kafka::find(brokers.kafka.as_deref()).map_err(|mistakes| {
-        let hint = if brokers.kafka.is_some() { "" } else { "; `--kafka` names them, too" };
+        let hint = if brokers.kafka.is_some() { "" } else { "; `--kafka` names brokers, too" };
         anyhow!("{}{hint}", mistakes.join("; "))
     })?;
+    answering(kafka).await
+}
+
+/// The same for a look, which says what is wrong with the settings by itself.
+pub(crate) async fn reach_for_a_look(brokers: &Brokers) -> anyhow::Result<Kafka> {
+    let found = Kafka::find_despite_mistakes(brokers.kafka.as_deref());
+    answering(found.map_err(|mistakes| anyhow!(mistakes.join("; ")))?).await
+}
+
+async fn answering(kafka: Kafka) -> anyhow::Result<Kafka> {
     match kafka.reach().await {
         Ok(()) => Ok(kafka),
         Err(error) => bail!(

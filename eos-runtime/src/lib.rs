@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod extract;
 mod fault;
+mod finding;
 mod kafka;
 mod listener;
 pub mod metrics;

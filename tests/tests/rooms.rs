@@ -5,26 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
     ("fault", &[]),
+    ("finding", &[]),
     ("trace", &[]),
     ("metrics", &[]),
     ("event", &["record", "error"]),
     ("extract", &["event", "record", "error"]),
     ("listener", &["extract", "error"]),
     ("source", &["record", "error"]),
-    ("store", &["listener", "settings", "record", "error", "trace"]),
-    ("kafka", &["source", "settings", "record", "error"]),
+    ("store", &["finding", "listener", "settings", "record", "error", "trace"]),
+    ("kafka", &["finding", "source", "settings", "record", "error"]),
     (
         "consumer",
         &["metrics", "source", "store", "listener", "extract", "settings", "record", "error", "fault"],
     ),
     ("dead_letters", &["kafka", "store", "source", "settings", "record", "fault"]),
     ("positions", &["store", "listener"]),
-    ("tools", &["kafka", "settings", "store", "source", "error"]),
+    ("tools", &["finding", "kafka", "settings", "store", "error"]),
     ("outbox", &["metrics", "store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
     (
         "app",
@@ -62,6 +63,7 @@ const CRATES: [(&str, &[&str]); 2] = [
             "dead_letters/mod.rs",
             "dead_letters/publish.rs",
             "positions",
+            "tools/database.rs",
             "outbox/method.rs",
             "outbox/scope.rs",
             "outbox/refused.rs",

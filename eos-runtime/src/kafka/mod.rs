@@ -14,10 +14,12 @@
 //! | `producer.rs` | records leave in the order in which they were handed over, and the fate of each is told |
 //! | `topics.rs` | what is known of the topics that are written to |
 //! | `markers.rs` | what a lane's last Kafka transaction published |
+//! | `check.rs` | whether a topic's settings keep the promises |
 //! | `inspect.rs` | what tools ask beside the services |
 //! | `failure.rs` | which errors end the process, and whose turn it is |
 //! | `embedded.rs` | librdkafka's in-process broker |
 
+mod check;
 mod client;
 mod cluster;
 mod commits;
@@ -37,6 +39,7 @@ mod seek;
 mod tests;
 mod topics;
 
+pub(crate) use check::TopicCheck;
 pub(crate) use client::{ClientOptions, ConsumerOptions};
 pub(crate) use cluster::Cluster;
 pub(crate) use consumer::{Consumer, OnLease};

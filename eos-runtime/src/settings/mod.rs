@@ -17,6 +17,7 @@ mod reader;
 mod rest;
 mod secret;
 mod setting;
+mod tools;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +35,6 @@ pub(crate) use properties::Properties;
 pub(crate) use rest::{DeadLetter, DeadLetters, Inbox, ListenerOverride, Retry, RetryOverride, Shutdown};
 
 use reader::Section;
-use value::{Node, Origin, Table, Value};
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -104,28 +104,6 @@ impl Settings {
         };
         root.finish_but_for(own);
         settings
-    }
-}
-
-impl Kafka {
-    /// `[kafka]` alone, as the process's file and environment have it, for tools that need nothing else: mistakes in other
-    /// sections are not theirs. `servers` counts before both.
-    pub(crate) fn of_process(servers: Option<&str>) -> Result<Self, Mistakes> {
-        let (environment, found) = (Environment::of_process(), Found::default());
-        let mut root = File::of(&environment).read(&found);
-        environment.overlay(&mut root, &Found::default());
-        if let Some(servers) = servers {
-            let origin = Origin::Variable("--kafka".into());
-            let node = Node { value: Value::Text(servers.to_owned()), origin: origin.clone() };
-            let kafka = root
-                .entry("kafka".to_owned())
-                .or_insert_with(|| Node { value: Value::Table(Table::new()), origin });
-            if let Value::Table(kafka) = &mut kafka.value {
-                kafka.insert("bootstrap_servers".to_owned(), node);
-            }
-        }
-        let kafka = Kafka::read(Section::root(&root, &found).section("kafka"));
-        found.into_mistakes().map(|()| kafka)
     }
 }
 

@@ -4,6 +4,7 @@
 //! below; each database implements [`Dialect`], and all of them pass one conformance suite.
 
 mod attempt;
+mod check;
 #[cfg(test)]
 mod conformance;
 mod dead_letter;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle, Open, Rest};
+pub(crate) use check::{CheckDialect, check};
 pub(crate) use dead_letter::{DeadLetter, Filter, LetterDialect, Reason, State, Stored, Unpublished};
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;

@@ -3,8 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::BoxError;
-use crate::kafka::{ClientOptions, Cluster};
-use crate::settings::{self, Bootstrap, Mistakes};
+use crate::finding::Finding;
+use crate::kafka::{ClientOptions, Cluster, TopicCheck};
+use crate::settings::{self, Bootstrap};
 
 pub use crate::kafka::Members;
 
@@ -22,8 +23,24 @@ impl Kafka {
     /// # Errors
     /// What is wrong with the settings, in sentences of their own.
     pub fn find(servers: Option<&str>) -> Result<Self, Vec<String>> {
-        let said = |mistakes: Mistakes| mistakes.iter().map(str::to_owned).collect::<Vec<_>>();
-        let settings = settings::Kafka::of_process(servers).map_err(said)?;
+        match settings::Kafka::of_process(servers) {
+            (settings, mistakes) if mistakes.is_empty() => Kafka::of(settings),
+            (_, mistakes) => Err(mistakes),
+        }
+    }
+
+    /// The same for a look, which passes over mistakes as long as brokers are named.
+    ///
+    /// # Errors
+    /// Why none can be asked.
+    pub fn find_despite_mistakes(servers: Option<&str>) -> Result<Self, Vec<String>> {
+        match settings::Kafka::of_process(servers) {
+            (settings, mistakes) if settings.bootstrap == Bootstrap::Servers(String::new()) => Err(mistakes),
+            (settings, _) => Kafka::of(settings),
+        }
+    }
+
+    fn of(settings: settings::Kafka) -> Result<Self, Vec<String>> {
         let Bootstrap::Servers(bootstrap_servers) = settings.bootstrap else {
             return Err(vec![
                 "`[kafka] bootstrap_servers` is `embedded`: that broker lives in its service's process alone, and nobody \
@@ -106,5 +123,27 @@ impl Kafka {
     /// Cancel safe.
     pub async fn members(&self, group: &str, topics: &[(String, i32)]) -> Result<Members, BoxError> {
         self.cluster.members(&self.options, group, topics).await
+    }
+
+    /// Whether a topic that listeners read is set up so that the promises hold. What cannot be looked at is a finding, too.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn check_topic(&self, topic: &str) -> Vec<Finding> {
+        match TopicCheck::new(&self.cluster, &self.options) {
+            Ok(check) => check.read_by_listeners(topic).await,
+            Err(failure) => vec![Finding::problem("kafka", failure.to_string())],
+        }
+    }
+
+    /// Whether dead letters of the topic `of` can go to this one; nothing where it is missing and not `needed`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn check_dead_letter_topic(&self, topic: &str, of: Option<&str>, needed: bool) -> Vec<Finding> {
+        match TopicCheck::new(&self.cluster, &self.options) {
+            Ok(check) => check.for_dead_letters(topic, of, needed).await,
+            Err(failure) => vec![Finding::problem("kafka", failure.to_string())],
+        }
     }
 }

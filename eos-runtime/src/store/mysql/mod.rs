@@ -9,6 +9,7 @@
 //! `/*!50708 … */` MySQL's. Source: <https://mariadb.com/docs/server/reference/sql-statements/comment-syntax>.
 
 mod attempt;
+mod check;
 mod dead_letter;
 mod group;
 mod outbox;

@@ -9,6 +9,7 @@
 //! <https://www.postgresql.org/docs/current/functions-info.html> (`pg_current_xact_id_if_assigned`).
 
 mod attempt;
+mod check;
 mod dead_letter;
 mod group;
 mod locator;

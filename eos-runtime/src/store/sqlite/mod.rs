@@ -8,6 +8,7 @@
 //! the power fails. Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 
 mod attempt;
+mod check;
 mod dead_letter;
 mod group;
 mod holder;
