@@ -1,7 +1,7 @@
 //! What can be asked for on the command line. The comments of fields are what `--help` says.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::ensure;
 use clap::builder::PossibleValuesParser;
@@ -14,11 +14,12 @@ file that EOS_CONFIG names), else DATABASE_URL: as for a service. The schema: --
 [database], else `public` on PostgreSQL and nothing elsewhere.
 
 Exit code:
-  0  done; an empty list is done, too
-  1  what was named is not there, as in `show 17` where there is no 17, or a group that is to be moved runs
+  0  done; an empty list is done, too, and so is a check that finds no problem
+  1  what was named is not there, as in `show 17` where there is no 17; a group that is to be moved runs; a check found a problem
   2  wrong arguments, or trouble: no server, no tables, no right
 
 First steps on call:
+  eos check                                           what is wrong, and how to mend it
   eos dead-letters list                               what could not be handled, and why
   eos dead-letters show 17                            everything about one of them
   eos dead-letters replay --group billing --dry-run   what would be handled again
@@ -74,6 +75,31 @@ pub(crate) enum Command {
     /// How far each group has come
     #[command(subcommand)]
     Positions(PositionsCommand),
+
+    /// Look at everything that a service depends on, and say what is wrong with it, and how to mend it
+    ///
+    /// It reads the settings as a service would, here and now, asks the databases and Kafka that they name, and looks at
+    /// tables, rights, long transactions, topics, and at each group's positions in them. It changes nothing. Everything is
+    /// looked at, whatever else fails.
+    ///
+    /// Exit code: 0 where there is no problem, 1 where there is one (with `--strict` also where there is a warning), 2 where
+    /// the arguments are wrong.
+    Check {
+        #[command(flatten)]
+        brokers: Brokers,
+
+        /// Look at this topic, too; those in which a group has positions are looked at in any case (repeatable)
+        #[arg(long, value_name = "TOPIC")]
+        topic: Vec<String>,
+
+        /// Report transactions that have been open for so long: dead rows stay in the tables meanwhile
+        #[arg(long, value_name = "TIME", default_value = "10min", value_parser = humantime::parse_duration)]
+        old: Duration,
+
+        /// Exit with 1 for warnings, too
+        #[arg(long)]
+        strict: bool,
+    },
 
     /// Make the tables of eos, or bring them up to date
     ///

@@ -10,6 +10,7 @@
 //! | `outbox.rs` | entries that Kafka refused |
 //! | `positions.rs` | how far each group has come |
 //! | `reset.rs`, `copy.rs` | a stopped group sent elsewhere, or given another name |
+//! | `check.rs`, `check/system.rs` | everything that a service depends on, looked at |
 //! | `brokers.rs` | a Kafka that answers, and whether a group runs there |
 //! | `migrate.rs` | makes the tables |
 //! | `table.rs`, `print.rs` | columns for people; times, bytes and JSON; the only place that writes to standard output |
@@ -20,6 +21,7 @@ mod address;
 mod arguments;
 mod brokers;
 mod change;
+mod check;
 mod copy;
 mod database;
 mod dead_letters;
@@ -47,6 +49,8 @@ pub(crate) enum Outcome {
     Done,
     /// Something that was named is not there, or cannot be changed any more; it was said which.
     NotThere,
+    /// A check found something that is to be mended.
+    Found,
 }
 
 /// Why nothing was done, where neither the arguments nor a server is to blame: what was named is not there, or runs.
@@ -83,7 +87,7 @@ pub async fn main() -> ExitCode {
     };
     match run(arguments).await {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::NotThere) => ExitCode::from(1),
+        Ok(Outcome::NotThere | Outcome::Found) => ExitCode::from(1),
         Err(error) => {
             eprintln!("eos: {}", chain(error.as_ref()));
             ExitCode::from(if error.is::<Refused>() { 1 } else { 2 })
@@ -95,8 +99,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let Arguments { place, json, command } = arguments;
     let form = if json { Form::Json } else { Form::Text };
     expect_meaning(&command)?;
+    if let Command::Check { brokers, topic, old, strict } = &command {
+        let meant = check::Meant { brokers, topics: topic, old: *old };
+        return check::run(&place, &meant, *strict, form).await;
+    }
     let address = Address::find(&place)?;
     match command {
+        // It looks for its databases by itself.
+        Command::Check { .. } => Ok(Outcome::Done),
         Command::Migrate { print } => migrate::run(&address, print, form).await,
         Command::DeadLetters(command) => {
             dead_letters::run(&Database::open(&address).await?, command, form).await
@@ -122,8 +132,10 @@ fn expect_meaning(command: &Command) -> anyhow::Result<()> {
         }
         Command::Outbox(OutboxCommand::Retry(which) | OutboxCommand::Discard(which)) => which.expect_some(),
         Command::Positions(PositionsCommand::Copy(copy)) => copy.expect_two_groups(),
-        Command::DeadLetters(_) | Command::Outbox(_) | Command::Positions(_) | Command::Migrate { .. } => {
-            Ok(())
-        }
+        Command::DeadLetters(_)
+        | Command::Outbox(_)
+        | Command::Positions(_)
+        | Command::Check { .. }
+        | Command::Migrate { .. } => Ok(()),
     }
 }
