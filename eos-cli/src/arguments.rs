@@ -72,7 +72,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Outbox(OutboxCommand),
 
-    /// How far each group has come
+    /// How far each group has come: show; of a stopped one also reset, copy
     #[command(subcommand)]
     Positions(PositionsCommand),
 

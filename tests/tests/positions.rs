@@ -111,8 +111,18 @@ async fn is_not_moved_while_it_runs(protocol: impl Fn(eos_tests::Launch) -> eos_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_slept_through_a_reset_is_fenced_when_it_wakes() {
-    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+async fn one_that_slept_through_a_reset_is_fenced_when_it_wakes_on_postgres() {
+    is_fenced_when_it_wakes(Kind::Postgres).await;
+}
+
+/// Whose claims find a row that was moved, so that the token alone fences.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_slept_through_a_reset_is_fenced_when_it_wakes_on_mariadb() {
+    is_fenced_when_it_wakes(Kind::MariaDb).await;
+}
+
+async fn is_fenced_when_it_wakes(kind: Kind) {
+    let scene = Scene::new(kind, 1, SINKS).await;
     // No id would tell a second time from the first.
     scene.produce_without_ids(20).await;
     let mut sleeper = scene.launch().fault("before_claim=stop").start();

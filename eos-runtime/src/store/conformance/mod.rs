@@ -95,6 +95,7 @@ macro_rules! suite {
                 an_owner_that_slept_through_a_reset_is_fenced
                 a_reset_waits_for_the_attempt_in_flight
                 a_row_that_was_taken_meanwhile_is_not_set_down
+                a_reset_that_is_overtaken_says_so_and_moves_nothing
                 a_reset_forgets_the_ids_that_are_done_and_only_those
                 a_reset_that_forgets_nothing_keeps_every_id
                 ids_are_forgotten_and_copied_in_every_stretch

@@ -86,6 +86,40 @@ pub(super) async fn a_row_that_was_taken_meanwhile_is_not_set_down<H: Harness>(h
     assert_eq!((take(h, 0).await.next_offset, take(h, 1).await.next_offset), (0, 9));
 }
 
+pub(super) async fn a_reset_that_is_overtaken_says_so_and_moves_nothing<H: Harness>(h: &H) {
+    let mut idle = owner(h, 0).await;
+    for offset in 0..3 {
+        idle = handle::<H>(idle, with_id(offset, &[u8::try_from(offset).expect("small")])).await;
+    }
+    idle.close().await;
+    let other = h.another_store();
+    let (pool, schema) = (other.pool.clone(), other.schema.clone());
+    // The group's process is there again as soon as the reset has taken its row.
+    let epoch = take(h, 0).await.epoch;
+    let resetting = tokio::spawn(async move {
+        let positions = Positions::in_store(Store::new(pool, schema));
+        let many = (0..40).map(|partition| (partition, 0));
+        positions.reset("billing", "event.order", &Reset::to(many).forget_inbox()).await
+    });
+    let taken = format!("epoch > {epoch} and partition_of = 0");
+    let condition = taken.replace("partition_of", &partition_column::<H>());
+    while rows(h, "eos_position", &condition).await == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let owner = take(h, 0).await;
+    match resetting.await.expect("no panic") {
+        Err(MoveError::Taken { partition: 0, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((owner.next_offset, inbox(h).await), (3, 3));
+    handle::<H>(session(h, owner).await, at(3)).await.close().await;
+}
+
+/// The column, as this database wants it.
+fn partition_column<H: Harness>() -> String {
+    if H::KEY_COLUMN == "`key`" { "`partition`".to_owned() } else { "partition".to_owned() }
+}
+
 /// Ids `a` (done) and `b` (dead) of the group, and `a` of another.
 async fn three_ids<H: Harness>(h: &H) {
     let mut idle = handle::<H>(owner(h, 0).await, with_id(0, b"a")).await;
