@@ -55,7 +55,6 @@ impl Address {
                 }
             }
         };
-        let kind = Kind::of(&url, &from)?;
         let schema = match given(place.schema.as_deref(), "--schema", &["EOS__DATABASE__SCHEMA"])? {
             Some((schema, from)) => Some((schema, from)),
             None => {
@@ -65,6 +64,12 @@ impl Address {
                 file.schema.map(|schema| (schema, format!("`[database] schema` in {}", file.name)))
             }
         };
+        Address::at(url, schema, from)
+    }
+
+    /// This one; each with what said it.
+    pub(crate) fn at(url: String, schema: Option<(String, String)>, from: String) -> anyhow::Result<Self> {
+        let kind = Kind::of(&url, &from)?;
         let schema = match (kind, schema) {
             (Kind::Sqlite, Some((_, from))) => bail!("SQLite has no schemas; remove {from}"),
             (Kind::MySql, None) if Url::parse(&url).is_ok_and(|url| url.path().len() < 2) => bail!(

@@ -1,7 +1,7 @@
 //! What can be asked for on the command line. The comments of fields are what `--help` says.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::ensure;
 use clap::builder::PossibleValuesParser;
@@ -14,21 +14,26 @@ file that EOS_CONFIG names), else DATABASE_URL: as for a service. The schema: --
 [database], else `public` on PostgreSQL and nothing elsewhere.
 
 Exit code:
-  0  done; an empty list is done, too
-  1  what was named is not there, as in `show 17` where there is no 17
+  0  done; an empty list is done, too, and so is a check that finds no problem
+  1  what was named is not there, as in `show 17` where there is no 17; a group that is to be moved runs; a check found a problem
   2  wrong arguments, or trouble: no server, no tables, no right
 
 First steps on call:
+  eos check                                           what is wrong, and how to mend it
   eos dead-letters list                               what could not be handled, and why
   eos dead-letters show 17                            everything about one of them
   eos dead-letters replay --group billing --dry-run   what would be handled again
   eos outbox list                                     what Kafka refused
-  eos positions show --group billing                  how far the group has come";
+  eos positions show --group billing                  how far the group has come
+
+While the group is stopped:
+  eos positions reset --group billing --to 2h --dry-run              what handling the last two hours again would do
+  eos positions copy --from-group billing --to-group invoicing       rename a group without doing anything twice";
 
 /// Looks into the tables of services built with eos, and mends what waits for a person
 ///
-/// It needs only the database: services go on running, and no Kafka is asked. What it changes are marks on rows, which
-/// the running services act upon within seconds.
+/// Most of it needs only the database: services go on running, and what it changes are marks on rows, which they act upon
+/// within seconds. What moves a group, or checks a system, asks Kafka too.
 #[derive(Debug, Parser)]
 #[command(name = "eos", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 110)]
 pub(crate) struct Arguments {
@@ -67,9 +72,34 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Outbox(OutboxCommand),
 
-    /// How far each group has come
+    /// How far each group has come: show; of a stopped one also reset, copy
     #[command(subcommand)]
     Positions(PositionsCommand),
+
+    /// Look at everything that a service depends on, and say what is wrong with it, and how to mend it
+    ///
+    /// It reads the settings as a service would, here and now, asks the databases and Kafka that they name, and looks at
+    /// tables, rights, long transactions, topics, and at each group's positions in them. It changes nothing. Everything is
+    /// looked at, whatever else fails.
+    ///
+    /// Exit code: 0 where there is no problem, 1 where there is one (with `--strict` also where there is a warning), 2 where
+    /// the arguments are wrong.
+    Check {
+        #[command(flatten)]
+        brokers: Brokers,
+
+        /// Look at this topic, too; those in which a group has positions are looked at in any case (repeatable)
+        #[arg(long, value_name = "TOPIC")]
+        topic: Vec<String>,
+
+        /// Report transactions that have been open for so long: dead rows stay in the tables meanwhile
+        #[arg(long, value_name = "TIME", default_value = "10min", value_parser = humantime::parse_duration)]
+        old: Duration,
+
+        /// Exit with 1 for warnings, too
+        #[arg(long)]
+        strict: bool,
+    },
 
     /// Make the tables of eos, or bring them up to date
     ///
@@ -250,6 +280,105 @@ pub(crate) enum PositionsCommand {
         #[arg(long, value_name = "TOPIC")]
         topic: Option<String>,
     },
+
+    /// Send a stopped group elsewhere in its topics; refused while it runs
+    ///
+    /// The database decides where a transactional listener goes on, whatever Kafka's own tools have set. A group that has
+    /// never run can be sent somewhere, too, where `--topic` is named. Whatever process still had the partition, asleep
+    /// perhaps, is fenced. What is read again is handled again only where it has no message id, or with `--forget-inbox`.
+    /// A plain listener's position is Kafka's: use `kafka-consumer-groups --reset-offsets` for it.
+    Reset(Reset),
+
+    /// Give a stopped group's positions and message ids to another, to rename it; refused while either runs
+    ///
+    /// The other goes on where the first one ended, and takes for done what that one did. The first keeps its own positions,
+    /// and its dead letters: handle those before you rename it.
+    Copy(Copy),
+}
+
+/// Where a group is sent.
+#[derive(Debug, Args)]
+pub(crate) struct Reset {
+    /// Where to: `beginning`, `end`, an offset as `4200`, how long ago as `2h`, or a time in UTC as `2026-11-26T17:50:46Z`
+    #[arg(long, value_name = "WHERE", value_parser = goal)]
+    pub(crate) to: Goal,
+
+    /// Which group
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: String,
+
+    /// In this topic; without it in all in which the group has positions
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Option<String>,
+
+    /// In this partition (repeatable); without it in all of the topic
+    #[arg(long, value_name = "NUMBER", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
+    pub(crate) partition: Vec<i32>,
+
+    /// Forget the ids of what is done, so that what is read again is handled again. The inbox does not know partitions, so
+    /// this is for whole topics; what is set aside stays so
+    #[arg(long, conflicts_with = "partition")]
+    pub(crate) forget_inbox: bool,
+
+    /// Also where the positions speak of another Kafka cluster's log, as after a move to a new one
+    #[arg(long)]
+    pub(crate) other_cluster: bool,
+
+    #[command(flatten)]
+    pub(crate) brokers: Brokers,
+
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// From where to where.
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// Which group has the positions
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) from_group: String,
+
+    /// Which is to have them
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) to_group: String,
+
+    /// Of this topic; without it of all
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: Option<String>,
+
+    /// Also where the other group has positions, which are lost
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    #[command(flatten)]
+    pub(crate) brokers: Brokers,
+
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Where Kafka is.
+#[derive(Debug, Args)]
+pub(crate) struct Brokers {
+    /// Kafka's brokers, as `host:port` (more, separated by commas). Without it as for a service: EOS_KAFKA_BOOTSTRAP_SERVERS,
+    /// else `bootstrap_servers` under [kafka] in eos.toml, with the properties there
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+}
+
+/// Where a reset goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The first record that is still there.
+    Beginning,
+    /// Behind the last one that there is.
+    End,
+    /// An offset.
+    Offset(i64),
+    /// The first record of that time or later.
+    Time(SystemTime),
 }
 
 /// A state by its name.
@@ -355,6 +484,14 @@ impl Change {
     }
 }
 
+impl Copy {
+    /// A group is not copied to itself.
+    pub(crate) fn expect_two_groups(&self) -> anyhow::Result<()> {
+        ensure!(self.from_group != self.to_group, "`--from-group` and `--to-group` name the same group");
+        Ok(())
+    }
+}
+
 impl Which {
     /// Nobody retries or deletes everything by leaving something out.
     pub(crate) fn expect_some(&self) -> anyhow::Result<()> {
@@ -365,6 +502,22 @@ impl Which {
         );
         Ok(())
     }
+}
+
+/// A place in a log.
+fn goal(text: &str) -> Result<Goal, String> {
+    const WHERE: &str = "say `beginning`, `end`, an offset as `4200`, how long ago as `2h`, or when in UTC as \
+                         `2026-11-26T17:50:46Z`";
+    match text {
+        "beginning" | "earliest" => return Ok(Goal::Beginning),
+        "end" | "latest" => return Ok(Goal::End),
+        text => {
+            if let Ok(offset) = text.parse::<i64>() {
+                return if offset < 0 { Err(WHERE.to_owned()) } else { Ok(Goal::Offset(offset)) };
+            }
+        }
+    }
+    since(text).map(Goal::Time).map_err(|_| WHERE.to_owned())
 }
 
 /// A time that is so long ago, or a time.

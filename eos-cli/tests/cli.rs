@@ -432,12 +432,66 @@ async fn help_says_the_exit_codes_and_needs_no_database() {
     let folder = tempfile::tempdir().expect("a folder");
     let help = eos(folder.path(), &["--help"], &[]).await.succeeds();
     assert!(help.contains("Exit code:") && help.contains("EOS_DATABASE_URL"), "{help}");
-    for command in
-        [&["dead-letters", "replay"][..], &["outbox", "discard"], &["positions", "show"], &["migrate"]]
-    {
+    for command in [
+        &["dead-letters", "replay"][..],
+        &["outbox", "discard"],
+        &["positions", "show"],
+        &["positions", "reset"],
+        &["positions", "copy"],
+        &["check"],
+        &["migrate"],
+    ] {
         eos(folder.path(), &[command, &["--help"]].concat(), &[]).await.succeeds();
     }
     eos(folder.path(), &[], &[]).await.fails_with(2);
     let said = eos(folder.path(), &["dead-letters", "list", "--since", "yesterday"], &[]).await.fails_with(2);
     assert!(said.contains("`2h`"), "{said}");
+}
+
+#[tokio::test]
+async fn what_moves_a_group_says_what_is_missing_before_anything_is_done() {
+    place::with(Kind::Sqlite, async |place: Place| {
+        place.eos(&["migrate"]).await.succeeds();
+        let asks = async |arguments: &[&str]| place.eos(&[&["positions"], arguments].concat()).await;
+        let reset = ["reset", "--group", "billing", "--topic", "event.order", "--to"];
+        for (more, words) in [
+            (&["yesterday"][..], "`beginning`"),
+            (&["-5"], "unexpected argument"),
+            (&["end", "--partition", "1", "--forget-inbox"], "cannot be used with"),
+        ] {
+            let said = asks(&[&reset[..], more].concat()).await.fails_with(2);
+            assert!(said.contains(words), "{said}");
+        }
+        let said =
+            asks(&["reset", "--group", "billing", "--to", "end", "--partition", "1"]).await.fails_with(2);
+        assert!(said.contains("--topic"), "{said}");
+        let said = asks(&[&reset[..], &["end"]].concat()).await.fails_with(2);
+        assert!(said.contains("no brokers are named") && said.contains("`--kafka`"), "{said}");
+        let said = asks(&[&reset[..], &["end", "--kafka", "127.0.0.1:1"]].concat()).await.fails_with(2);
+        assert!(said.contains("Kafka at 127.0.0.1:1 does not answer"), "{said}");
+        let said = asks(&["copy", "--from-group", "a", "--to-group", "a"]).await.fails_with(2);
+        assert!(said.contains("the same group"), "{said}");
+        let said = asks(&["copy", "--from-group", "a", "--to-group", "b"]).await.fails_with(1);
+        assert!(said.contains("group `a` has no positions"), "{said}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_check_finds_what_is_missing_and_looks_at_the_rest() {
+    place::with(Kind::Sqlite, async |place: Place| {
+        let said = place.eos(&["check"]).await;
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.is_empty() && said.out.contains("problem  settings"), "{said:?}");
+        assert!(
+            said.out.contains("no brokers are named") && said.out.contains("`eos migrate` makes"),
+            "{said:?}"
+        );
+        place.eos(&["migrate"]).await.succeeds();
+        let said = place.eos(&["check"]).await.out;
+        let tables = said.lines().find(|line| line.contains("tables")).expect("a line");
+        assert!(tables.starts_with("ok"), "{said}");
+        assert!(said.trim_end().ends_with("2 problems") || said.contains("2 problems and"), "{said}");
+    })
+    .await;
 }

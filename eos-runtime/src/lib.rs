@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod extract;
 mod fault;
+mod finding;
 mod kafka;
 mod listener;
 pub mod metrics;
@@ -26,6 +27,8 @@ mod trace;
 #[doc(hidden)]
 pub mod __private;
 pub mod testing;
+#[doc(hidden)]
+pub mod tools;
 
 pub use app::{App, DatabasePool, app, relay, run};
 pub use eos_macros::{Event, kafka_listener, outbox};

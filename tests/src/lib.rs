@@ -25,6 +25,7 @@ mod scene;
 mod servers;
 mod service;
 mod tell;
+mod tool;
 mod waiting;
 
 pub use admin::{Admin, Answer};
@@ -39,4 +40,5 @@ pub use scene::{Produced, Scene};
 pub use servers::{kafka_tool, servers};
 pub use service::{Launch, Service};
 pub use tell::{Told, tell};
+pub use tool::Said;
 pub use waiting::{PATIENCE, eventually, stays};

@@ -141,6 +141,11 @@ impl Scene {
         Told(self.folder.join("told"))
     }
 
+    /// The brokers, as `host:port`.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// The folder of this scene.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
     ("fault", &[]),
+    ("finding", &[]),
     ("trace", &["record"]),
     ("metrics", &[]),
     ("event", &["record", "error"]),
     ("extract", &["event", "record", "error"]),
     ("listener", &["extract", "error"]),
     ("source", &["record", "error"]),
-    ("store", &["listener", "settings", "record", "error", "trace"]),
-    ("kafka", &["metrics", "source", "settings", "record", "error"]),
+    ("store", &["finding", "listener", "settings", "record", "error", "trace"]),
+    ("kafka", &["finding", "metrics", "source", "settings", "record", "error"]),
     (
         "consumer",
         &[
@@ -26,8 +27,9 @@ const DOORS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("dead_letters", &["kafka", "store", "source", "settings", "record", "error", "fault"]),
-    ("positions", &["store"]),
+    ("positions", &["store", "listener"]),
     ("admin", &["consumer", "dead_letters", "outbox", "kafka", "settings"]),
+    ("tools", &["finding", "kafka", "settings", "store", "error"]),
     ("outbox", &["metrics", "store", "kafka", "event", "listener", "settings", "record", "error", "fault"]),
     (
         "app",
@@ -68,7 +70,8 @@ const CRATES: [(&str, &[&str]); 4] = [
             "dead_letters/mod.rs",
             "dead_letters/parked.rs",
             "dead_letters/publish.rs",
-            "positions.rs",
+            "positions",
+            "tools/database.rs",
             "outbox/method.rs",
             "outbox/scope.rs",
             "outbox/refused.rs",

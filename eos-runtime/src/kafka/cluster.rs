@@ -201,13 +201,13 @@ impl Cluster {
     }
 
     /// Whether a broker answers at all.
-    async fn probe(&self) -> Result<(), Fault> {
+    pub(super) async fn probe(&self) -> Result<(), Fault> {
         // Any answer will do; the topic need not exist, and is not made.
         self.ask(|client| client.fetch_metadata(Some("__consumer_offsets"), PROBE)).await.map(drop)
     }
 
     /// Asks on a blocking thread. A failure comes with librdkafka's latest reason, which says more than "timed out".
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Member) -> Result<T, KafkaError> + Send + 'static,
     ) -> Result<T, Fault> {

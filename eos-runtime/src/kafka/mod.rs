@@ -15,9 +15,12 @@
 //! | `producer.rs` | records leave in the order in which they were handed over, and the fate of each is told |
 //! | `topics.rs` | what is known of the topics that are written to |
 //! | `markers.rs` | what a lane's last Kafka transaction published |
+//! | `check.rs` | whether a topic's settings keep the promises |
+//! | `inspect.rs` | what tools ask beside the services |
 //! | `failure.rs` | which errors end the process, and whose turn it is |
 //! | `embedded.rs` | librdkafka's in-process broker |
 
+mod check;
 mod client;
 mod cluster;
 mod commits;
@@ -26,6 +29,7 @@ mod context;
 mod copy;
 pub mod embedded;
 mod failure;
+mod inspect;
 mod markers;
 mod outage;
 mod partitions;
@@ -37,10 +41,12 @@ mod seek;
 mod tests;
 mod topics;
 
+pub(crate) use check::TopicCheck;
 pub(crate) use client::{ClientOptions, ConsumerOptions};
 pub(crate) use cluster::Cluster;
 pub(crate) use consumer::{Consumer, OnLease};
 pub(crate) use failure::KafkaFailure;
+pub use inspect::Members;
 pub(crate) use markers::last_marker;
 #[cfg(feature = "admin")]
 pub(crate) use outage::Reach;

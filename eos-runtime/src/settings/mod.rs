@@ -18,6 +18,7 @@ mod reader;
 mod rest;
 mod secret;
 mod setting;
+mod tools;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

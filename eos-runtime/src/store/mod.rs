@@ -4,6 +4,7 @@
 //! below; each database implements [`Dialect`], and all of them pass one conformance suite.
 
 mod attempt;
+mod check;
 #[cfg(test)]
 mod conformance;
 mod dead_letter;
@@ -12,6 +13,7 @@ mod freshness;
 mod guard;
 mod hex;
 mod migrate;
+mod moves;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod outbox;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle, Open, Rest};
+pub(crate) use check::{CheckDialect, check};
 pub(crate) use dead_letter::{
     DeadLetter, Filter, LetterDialect, ParkedRow, Reason, State, Stored, Unpublished, Verdict,
 };
@@ -38,6 +41,7 @@ pub(crate) use hex::hex;
 pub(crate) use hex::hex_literal;
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
+pub(crate) use moves::{MoveDialect, Moved, Stretch};
 pub(crate) use outbox::{
     Afterwards, Change, Depth, Entry, Home, Lane, Lanes, Look, Refusal, Refused, RelayDialect, SLOTS, Sent,
     Serving, Slot, Waiting, read_headers, write_headers,
@@ -157,7 +161,7 @@ impl Begun {
     }
 
     /// As the column `attempts` has it.
-    fn number(self) -> i32 {
+    pub(super) fn number(self) -> i32 {
         match self {
             Begun::Attempts(count) => i32::try_from(count).unwrap_or(i32::MAX),
             Begun::Group => -1,

@@ -15,6 +15,7 @@ pub(crate) struct Reached {
     pub(crate) attempts: u32,
     /// Milliseconds since 1970.
     pub(crate) taken_ms: i64,
+    pub(crate) cluster: Option<String>,
 }
 
 /// A database that can be asked for positions.
@@ -39,7 +40,7 @@ macro_rules! position_dialect {
                 topic: Option<&str>,
             ) -> sqlx::Result<Vec<Reached>> {
                 let mut query = sqlx::QueryBuilder::<$database>::new(format!(
-                    "select group_id, topic, {}, next_offset, epoch, attempts, {} from {}eos_position where slot = 0",
+                    "select group_id, topic, {}, next_offset, epoch, attempts, {}, cluster from {}eos_position where slot = 0",
                     $partition, $taken_ms, store.schema
                 ));
                 if let Some(group) = group {
@@ -60,13 +61,13 @@ position_dialect!("postgres", sqlx::Postgres, "partition", "(extract(epoch from 
 position_dialect!("mysql", sqlx::MySql, "`partition`", "taken_at * 1000");
 position_dialect!("sqlite", sqlx::Sqlite, "partition", "taken_at * 1000");
 
-/// Group, topic and partition; next offset, epoch, attempts and the time of the take.
+/// Group, topic and partition; next offset, epoch, attempts, the time of the take, and the cluster.
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
-type Row = (String, String, i32, i64, i64, i32, i64);
+type Row = (String, String, i32, i64, i64, i32, i64, Option<String>);
 
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 impl From<Row> for Reached {
-    fn from((group, topic, partition, next_offset, epoch, attempts, taken_ms): Row) -> Self {
+    fn from((group, topic, partition, next_offset, epoch, attempts, taken_ms, cluster): Row) -> Self {
         Reached {
             key: PartitionKey { group: group.into(), topic: topic.into(), partition },
             next_offset,
@@ -74,6 +75,7 @@ impl From<Row> for Reached {
             // A group that began is no attempt at any one record.
             attempts: u32::try_from(attempts).unwrap_or_default(),
             taken_ms,
+            cluster,
         }
     }
 }

@@ -12,6 +12,7 @@ mod doubts;
 mod drops;
 mod groups;
 mod harness;
+mod moves;
 mod outbox;
 mod parking;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -98,6 +99,20 @@ macro_rules! suite {
                 streams_made_at_the_same_time_are_one
                 takes_at_the_same_time_each_get_their_epoch
                 positions_are_listed_in_order_with_what_is_known_of_them
+            }
+            moves {
+                a_reset_sets_the_position_and_forgets_what_was_known_of_the_log
+                a_reset_of_a_group_that_never_ran_makes_its_rows
+                an_owner_that_slept_through_a_reset_is_fenced
+                a_reset_waits_for_the_attempt_in_flight
+                a_row_that_was_taken_meanwhile_is_not_set_down
+                a_reset_that_is_overtaken_says_so_and_moves_nothing
+                a_reset_forgets_the_ids_that_are_done_and_only_those
+                a_reset_that_forgets_nothing_keeps_every_id
+                ids_are_forgotten_and_copied_in_every_stretch
+                a_copy_goes_on_where_the_first_group_ended
+                a_copy_over_positions_has_to_say_so
+                a_copy_fences_who_slept_in_either_group
             }
             strays {
                 an_ignored_sql_error_ends_as_the_database_has_it

@@ -38,6 +38,9 @@ const WORDS: Words = Words {
 
 letter_dialect!(MySql, WORDS);
 
-async fn write(store: &Store<MySql>, query: Query<'_, MySql, MySqlArguments>) -> sqlx::Result<u64> {
+pub(in crate::store) async fn write(
+    store: &Store<MySql>,
+    query: Query<'_, MySql, MySqlArguments>,
+) -> sqlx::Result<u64> {
     query.execute(&store.pool).await.map(|done| done.rows_affected())
 }

@@ -9,6 +9,7 @@
 //! `/*!50708 … */` MySQL's. Source: <https://mariadb.com/docs/server/reference/sql-statements/comment-syntax>.
 
 mod attempt;
+mod check;
 mod dead_letter;
 mod group;
 mod outbox;
@@ -33,6 +34,7 @@ use super::migrate::{MigrateError, Mode};
 use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use attempt::Claimed;
+pub(super) use dead_letter::write;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::{MIGRATIONS, VERSIONS};
 

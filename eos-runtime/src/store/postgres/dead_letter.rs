@@ -37,6 +37,9 @@ const WORDS: Words = Words {
 
 letter_dialect!(Postgres, WORDS);
 
-async fn write(store: &Store<Postgres>, query: Query<'_, Postgres, PgArguments>) -> sqlx::Result<u64> {
+pub(in crate::store) async fn write(
+    store: &Store<Postgres>,
+    query: Query<'_, Postgres, PgArguments>,
+) -> sqlx::Result<u64> {
     query.execute(&store.pool).await.map(|done| done.rows_affected())
 }

@@ -9,6 +9,7 @@
 //! <https://www.postgresql.org/docs/current/functions-info.html> (`pg_current_xact_id_if_assigned`).
 
 mod attempt;
+mod check;
 mod dead_letter;
 mod group;
 mod locator;
@@ -31,6 +32,7 @@ use super::dialect::{
 use super::migrate::{MigrateError, Mode};
 use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
+pub(super) use dead_letter::write;
 pub(crate) use locator::Ctid;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::{MIGRATIONS, VERSIONS};

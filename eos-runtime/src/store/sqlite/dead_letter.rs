@@ -40,7 +40,10 @@ const WORDS: Words = Words {
 
 letter_dialect!(Sqlite, WORDS);
 
-async fn write(store: &Store<Sqlite>, query: Query<'_, Sqlite, SqliteArguments>) -> sqlx::Result<u64> {
+pub(in crate::store) async fn write(
+    store: &Store<Sqlite>,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> sqlx::Result<u64> {
     const OPTIONS: StoreOptions =
         StoreOptions { isolation: Isolation::ReadCommitted, deadline: Duration::from_secs(30) };
     take::write(store, OPTIONS, query).await

@@ -8,6 +8,7 @@
 //! the power fails. Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>.
 
 mod attempt;
+mod check;
 mod dead_letter;
 mod group;
 mod holder;
@@ -32,6 +33,7 @@ use super::dialect::{
 use super::migrate::{MigrateError, Mode};
 use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
+pub(super) use dead_letter::write;
 use lock::Turn;
 pub(crate) use pool::{connect, probe, qualifier};
 pub(crate) use schema::{MIGRATIONS, VERSIONS};

@@ -1,12 +1,24 @@
 //! How far each group has come in each partition, as the database knows it: for people and tools.
 //!
 //! These rows decide where reading goes on; what Kafka's own tools show of a group follows them a little later.
+//!
+//! A group that is stopped can be sent elsewhere ([`Positions::reset`]), or carry on under another name
+//! ([`Positions::copy`]). The command line tool `eos` does both, and asks Kafka first whether the group runs.
+
+mod copy;
+mod error;
+mod moving;
+mod reset;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::Pool;
 
-use crate::store::{Home, PositionDialect, Reached, Store, TxDatabase};
+use crate::store::{Home, MoveDialect, PositionDialect, Reached, Store, TxDatabase};
+
+pub use copy::{Copied, CopiedTopic, CopyGroup};
+pub use error::MoveError;
+pub use reset::{Reset, ResetDone, ResetPartition};
 
 /// The positions in one database.
 ///
@@ -43,13 +55,15 @@ pub struct Position {
     pub attempts: u32,
     /// When it was taken last, by the database's clock.
     pub taken_at: SystemTime,
+    /// The Kafka cluster whose log it speaks of, by the id that its brokers say, where that is known.
+    pub cluster: Option<String>,
 }
 
-/// A database whose positions can be looked at: every one that eos knows.
+/// A database whose positions can be looked at and moved: every one that eos knows.
 #[expect(private_bounds, reason = "what is asked of the table is nobody else's to answer")]
-pub trait PositionDatabase: TxDatabase + PositionDialect {}
+pub trait PositionDatabase: TxDatabase + PositionDialect + MoveDialect {}
 
-impl<DB: TxDatabase + PositionDialect> PositionDatabase for DB {}
+impl<DB: TxDatabase + PositionDialect + MoveDialect> PositionDatabase for DB {}
 
 impl<DB: PositionDatabase> Positions<DB> {
     /// Those of a pool's database, in the schema that the settings of this process say for it.
@@ -60,6 +74,12 @@ impl<DB: PositionDatabase> Positions<DB> {
     /// Those in this schema of a pool's database; for tools that have no settings.
     pub fn in_schema(pool: &Pool<DB>, schema: &str) -> Self {
         Positions { store: Store::new(pool.clone(), DB::qualified(schema)) }
+    }
+
+    /// Those of a store, for its own tests.
+    #[cfg(test)]
+    pub(crate) fn in_store(store: Store<DB>) -> Self {
+        Positions { store }
     }
 
     /// Lists them, of a group and a topic where these are said, in the order of group, topic and partition.
@@ -76,7 +96,7 @@ impl<DB: PositionDatabase> Positions<DB> {
 
 impl From<Reached> for Position {
     fn from(reached: Reached) -> Self {
-        let Reached { key, next_offset, epoch, attempts, taken_ms } = reached;
+        let Reached { key, next_offset, epoch, attempts, taken_ms, cluster } = reached;
         Position {
             group: key.group.to_string(),
             topic: key.topic.to_string(),
@@ -85,6 +105,7 @@ impl From<Reached> for Position {
             epoch,
             attempts,
             taken_at: UNIX_EPOCH + Duration::from_millis(taken_ms.unsigned_abs()),
+            cluster,
         }
     }
 }

@@ -1,0 +1,121 @@
+//! The steps of which a reset and a copy are made: take, walk the inbox, set down.
+//!
+//! Whoever moves a position takes it first, as an owner does. That waits for the attempt in flight, ends one that is past
+//! its deadline, and fences whoever had the partition: a process that slept through all of this finds another's token in
+//! the row when it wakes, and its next claim fails. Everything after that is done only as long as the rows are still ours;
+//! a process that starts too soon takes them, and is the one that goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{MoveError, PositionDatabase};
+use crate::listener::spec::Isolation;
+use crate::store::{Hold, Moved, PartitionKey, Standing, Store, StoreOptions, Stream, Stretch};
+
+/// How long an attempt that holds a row is waited for before it is looked at; its own deadline is its own.
+const OPTIONS: StoreOptions =
+    StoreOptions { isolation: Isolation::ReadCommitted, deadline: Duration::from_secs(5) };
+/// When a row that is still held is held by somebody whom nobody ends.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// Rows that were taken to be moved.
+pub(super) type Holds<DB> = Vec<Hold<<DB as crate::store::Dialect>::Locator>>;
+
+/// Takes a partition's row, which is made where there is none.
+pub(super) async fn take<DB: PositionDatabase>(
+    store: &Store<DB>,
+    key: &PartitionKey,
+    start: i64,
+    cluster: Option<&str>,
+) -> Result<Hold<DB::Locator>, MoveError> {
+    // The inbox's number is for claims, of which there will be none.
+    let stream = Stream { id: 0, first_partitions: None };
+    let taking = DB::take(store, key, stream, start, cluster, OPTIONS);
+    let taken = tokio::time::timeout(GIVE_UP, taking).await;
+    Ok(taken.map_err(|_| held(key))??)
+}
+
+/// The inbox's number for another group's reading of a topic; made where there is none.
+pub(super) async fn stream<DB: PositionDatabase>(
+    store: &Store<DB>,
+    group: &str,
+    topic: &str,
+    first_partitions: Option<i32>,
+) -> sqlx::Result<i32> {
+    Ok(DB::stream(store, group, topic, first_partitions, OPTIONS).await?.id)
+}
+
+/// Whether the rows are all still ours.
+pub(super) async fn expect_ours<DB: PositionDatabase>(
+    store: &Store<DB>,
+    holds: &[Hold<DB::Locator>],
+) -> Result<(), MoveError> {
+    let asked: Vec<_> = holds.iter().map(|hold| (hold.key.clone(), hold.token)).collect();
+    let standings = DB::standings(store, &asked).await?;
+    match holds.iter().zip(standings).find(|(_, standing)| *standing == Standing::Fenced) {
+        Some((hold, _)) => Err(taken(&hold.key)),
+        None => Ok(()),
+    }
+}
+
+/// What becomes of a stream's ids.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ids {
+    /// Those that are done are forgotten.
+    Forget,
+    /// All of them are copied to this stream.
+    CopyTo(i32),
+}
+
+/// Goes through a stream's ids, as long as the rows are ours; says to how many of them it was done.
+pub(super) async fn walk<DB: PositionDatabase>(
+    store: &Store<DB>,
+    holds: &[Hold<DB::Locator>],
+    stream: i32,
+    ids: Ids,
+) -> Result<u64, MoveError> {
+    let (mut stretch, mut many) = (Stretch::default(), 0);
+    loop {
+        expect_ours(store, holds).await?;
+        stretch.last = DB::end_of_stretch(store, stream, stretch.after.as_deref()).await?;
+        many += match ids {
+            Ids::Forget => DB::forget_done(store, stream, &stretch).await?,
+            Ids::CopyTo(to) => DB::copy_ids(store, stream, to, &stretch).await?,
+        };
+        match stretch.last.take() {
+            Some(last) => stretch.after = Some(last),
+            None => return Ok(many),
+        }
+    }
+}
+
+/// Sets the rows down: all of them in one statement.
+pub(super) async fn set_down<DB: PositionDatabase>(
+    store: &Store<DB>,
+    holds: &[Hold<DB::Locator>],
+    rows: &[Moved],
+) -> Result<(), MoveError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    expect_ours(store, holds).await?;
+    if DB::set_down(store, rows).await? < rows.len() as u64 {
+        // Between the look and the statement.
+        expect_ours(store, holds).await?;
+    }
+    Ok(())
+}
+
+pub(super) fn key(group: &str, topic: &str, partition: i32) -> PartitionKey {
+    PartitionKey { group: Arc::from(group), topic: Arc::from(topic), partition }
+}
+
+fn taken(key: &PartitionKey) -> MoveError {
+    let (group, topic) = (key.group.to_string(), key.topic.to_string());
+    MoveError::Taken { group, topic, partition: key.partition }
+}
+
+fn held(key: &PartitionKey) -> MoveError {
+    let (group, topic) = (key.group.to_string(), key.topic.to_string());
+    MoveError::Held { group, topic, partition: key.partition }
+}
