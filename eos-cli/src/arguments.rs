@@ -23,6 +23,7 @@ First steps on call:
   eos dead-letters list                               what could not be handled, and why
   eos dead-letters show 17                            everything about one of them
   eos dead-letters replay --group billing --dry-run   what would be handled again
+  eos parked list                                     what waits for its turn, and behind what
   eos outbox list                                     what Kafka refused
   eos positions show --group billing                  how far the group has come
 
@@ -67,6 +68,10 @@ pub(crate) enum Command {
     /// Records that no attempt could handle: list, show, edit, replay, discard
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+
+    /// Records that wait in order behind one of their key that failed: list, retry, discard
+    #[command(subcommand)]
+    Parked(ParkedCommand),
 
     /// Events that Kafka refused: list, retry, discard
     #[command(subcommand)]
@@ -144,12 +149,12 @@ pub(crate) enum DeadLettersCommand {
     /// It marks rows. A listener that reads the record's partition takes them up within seconds, and handles each once,
     /// however often this is asked for. One that fails again is dead again, with the new causes. Mend the cause first: a
     /// record that failed because of a bug fails again until the mended service runs.
-    Replay(Change),
+    Replay(DeadLettersChange),
 
     /// Mark those that nobody wants handled; they stay in the table
     ///
     /// Takes those that are dead, and those that wait for their replay. It cannot be taken back by this tool.
-    Discard(Change),
+    Discard(DeadLettersChange),
 
     /// Give one another payload, for its replay; the one that came is kept beside it
     ///
@@ -162,6 +167,36 @@ pub(crate) enum DeadLettersCommand {
         #[command(flatten)]
         payload: Payload,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParkedCommand {
+    /// List them in their order; the first of each key is the one that is tried
+    ///
+    /// A listener with `on_failure = "park"` parks a record that fails with the later ones of its key, and tries them again by
+    /// itself, in order, while other keys go on. REASON is why the last attempt failed, or `behind`.
+    List {
+        /// These alone, by their numbers
+        #[arg(value_name = "ID")]
+        numbers: Vec<i64>,
+
+        #[command(flatten)]
+        filters: Filters,
+
+        /// So many at most, the oldest
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+
+    /// Have their keys tried now, in place of at the end of their waits; order and attempts stay
+    ///
+    /// It marks rows. A listener that reads the record's partition takes them up within seconds.
+    Retry(Change),
+
+    /// Mark those that nobody wants handled; they stay in the table, and what is behind them has its turn
+    ///
+    /// It cannot be taken back by this tool.
+    Discard(Change),
 }
 
 /// Which of them are meant: all that fulfil everything that is said
@@ -194,7 +229,18 @@ pub(crate) struct Filters {
     pub(crate) id: Vec<i64>,
 }
 
-/// What a replay or a discard is about.
+/// What a replay or a discard of dead letters is about.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLettersChange {
+    #[command(flatten)]
+    pub(crate) change: Change,
+
+    /// In this state; a replay takes dead ones only
+    #[arg(long, value_name = "STATE", value_enum)]
+    pub(crate) state: Vec<StateName>,
+}
+
+/// What is to be changed.
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     /// These alone, by their numbers
@@ -203,10 +249,6 @@ pub(crate) struct Change {
 
     #[command(flatten)]
     pub(crate) filters: Filters,
-
-    /// In this state; a replay takes dead ones only
-    #[arg(long, value_name = "STATE", value_enum)]
-    pub(crate) state: Vec<StateName>,
 
     /// All of them, where no filter is given
     #[arg(long, conflicts_with_all = ["numbers", "group", "topic", "since", "key", "reason", "id"])]
@@ -468,16 +510,16 @@ impl Filters {
 
 impl Change {
     /// Nobody replays or discards everything by leaving something out.
-    pub(crate) fn expect_a_filter(&self) -> anyhow::Result<()> {
+    pub(crate) fn expect_a_filter(&self, states: &[StateName]) -> anyhow::Result<()> {
         let Filters { group, topic, since, key, reason, id } = &self.filters;
         let filtered = !self.numbers.is_empty()
             || !id.is_empty()
-            || !self.state.is_empty()
+            || !states.is_empty()
             || since.is_some()
             || [group, topic, key, reason].into_iter().any(Option::is_some);
         ensure!(
             filtered || self.all,
-            "nothing says which dead letters are meant; name them by their numbers or by a filter such as `--group`, or \
+            "nothing says which records are meant; name them by their numbers or by a filter such as `--group`, or \
              say `--all`; `--dry-run` shows what would be marked"
         );
         Ok(())

@@ -1,4 +1,4 @@
-//! What becomes of dead letters: replayed, discarded, or given another payload.
+//! What becomes of dead letters and of parked records: tried again, discarded, or given another payload.
 //!
 //! Only the runtime's own functions change rows, and only rows whose state allows it: asking twice does nothing twice, and
 //! a row that changed between our look at it and the change is left as it is.
@@ -21,6 +21,8 @@ use crate::print::{Form, aside, count};
 pub(crate) enum Act {
     Replay,
     Discard,
+    RetryParked,
+    DiscardParked,
 }
 
 impl Act {
@@ -29,6 +31,7 @@ impl Act {
         match self {
             Act::Replay => &[StateName::Dead],
             Act::Discard => &[StateName::Dead, StateName::Wanted],
+            Act::RetryParked | Act::DiscardParked => &[StateName::Parked],
         }
     }
 
@@ -36,14 +39,32 @@ impl Act {
     fn goal(self) -> StateName {
         match self {
             Act::Replay => StateName::Wanted,
-            Act::Discard => StateName::Discarded,
+            Act::Discard | Act::DiscardParked => StateName::Discarded,
+            Act::RetryParked => StateName::Parked,
         }
     }
 
     fn word(self) -> &'static str {
         match self {
             Act::Replay => "replayed",
-            Act::Discard => "discarded",
+            Act::Discard | Act::DiscardParked => "discarded",
+            Act::RetryParked => "tried now",
+        }
+    }
+
+    /// What it is about.
+    fn noun(self) -> &'static str {
+        match self {
+            Act::Replay | Act::Discard => "dead letter",
+            Act::RetryParked | Act::DiscardParked => "parked record",
+        }
+    }
+
+    /// What shows them.
+    fn list(self) -> &'static str {
+        match self {
+            Act::Replay | Act::Discard => "eos dead-letters list",
+            Act::RetryParked | Act::DiscardParked => "eos parked list",
         }
     }
 }
@@ -55,15 +76,16 @@ pub(crate) async fn run(
     database: &Database,
     act: Act,
     change: &Change,
+    states: &[StateName],
     form: Form,
 ) -> anyhow::Result<Outcome> {
     let possible = act.possible();
-    if let Some(state) = change.state.iter().find(|state| !possible.contains(state)) {
+    if let Some(state) = states.iter().find(|state| !possible.contains(state)) {
         let can: Vec<_> = possible.iter().map(|state| format!("`{}`", state.state())).collect();
         let (state, can) = (state.state(), can.join(" or "));
         anyhow::bail!("what is {state} cannot be {}; `--state` can be {can} here", act.word());
     }
-    let states = if change.state.is_empty() { possible } else { &change.state };
+    let states = if states.is_empty() { possible } else { states };
     let meant = change.filters.selection(&change.numbers, states);
     // What becomes of a name that no row fits is asked before the change.
     let left = unchanged(database, act, change).await?;
@@ -94,6 +116,8 @@ async fn mark(database: &Database, act: Act, meant: Selection, limit: Option<u32
         match act {
             Act::Replay => letters.replay(&meant).await,
             Act::Discard => letters.discard(&meant).await,
+            Act::RetryParked => letters.retry_parked(&meant).await,
+            Act::DiscardParked => letters.discard_parked(&meant).await,
         }
     });
     marked.map_err(|error| database.trouble(&error))
@@ -104,13 +128,14 @@ async fn unchanged(database: &Database, act: Act, change: &Change) -> anyhow::Re
     let mut reasons = Vec::new();
     for id in change.filters.ids(&change.numbers) {
         match find_one(database, id).await? {
-            None => reasons.push(format!("there is no dead letter {id} ({})", database.place)),
+            None => reasons.push(format!("there is no {} {id} ({})", act.noun(), database.place)),
             Some(letter) => {
                 let can =
                     act.possible().iter().chain([&act.goal()]).any(|state| state.state() == letter.state);
                 if !can {
                     reasons.push(format!(
-                        "dead letter {id} cannot be {}: it is {}",
+                        "{} {id} cannot be {}: it is {}",
+                        act.noun(),
                         act.word(),
                         letter.state
                     ));
@@ -131,7 +156,7 @@ fn tell_dry_run(
     let ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
     let more = change.limit.is_none() && letters.len() as u32 >= LOOK;
     let at_least = if more { "at least " } else { "" };
-    let many = count(letters.len() as u64, "dead letter");
+    let many = count(letters.len() as u64, act.noun());
     let said = format!("{at_least}{many} would be {}; nothing was changed ({})", act.word(), database.place);
     let text = if letters.is_empty() { said } else { format!("{}\n{said}", table(letters)) };
     form.say(&text, || json!({ "would_mark": ids.len(), "ids": ids, "more": more }))
@@ -149,20 +174,30 @@ fn tell(
     let text = match (act, marked) {
         (_, 0) => {
             let which = change.filters.said(&change.numbers);
-            let hint = if left.is_empty() { "; `eos dead-letters list` shows what there is" } else { "" };
+            let hint = if left.is_empty() {
+                format!("; `{}` shows what there is", act.list())
+            } else {
+                String::new()
+            };
             format!(
-                "no dead letters{which} were there to be {}, and nothing was changed ({place}){hint}",
+                "no {}s{which} were there to be {}, and nothing was changed ({place}){hint}",
+                act.noun(),
                 act.word()
             )
         }
         (Act::Replay, marked) => format!(
             "{} marked ({place}); running listeners of the group handle them again within seconds, and \
              `eos dead-letters list` shows those that still wait or have failed again",
-            count(marked, "dead letter")
+            count(marked, act.noun())
         ),
-        (Act::Discard, marked) => format!(
+        (Act::RetryParked, marked) => format!(
+            "{} marked ({place}); running listeners of the group try their keys within seconds, in order, and \
+             `eos parked list` shows those that still wait",
+            count(marked, act.noun())
+        ),
+        (Act::Discard | Act::DiscardParked, marked) => format!(
             "{} discarded ({place}); `eos dead-letters list --state discarded` still shows them",
-            count(marked, "dead letter")
+            count(marked, act.noun())
         ),
     };
     form.say(&text, || json!({ "marked": marked }))

@@ -20,8 +20,12 @@ pub(crate) async fn run(
             list(database, &numbers, &filters, &state, limit, form).await
         }
         DeadLettersCommand::Show { id } => letter::show(database, id, form).await,
-        DeadLettersCommand::Replay(change) => change::run(database, Act::Replay, &change, form).await,
-        DeadLettersCommand::Discard(change) => change::run(database, Act::Discard, &change, form).await,
+        DeadLettersCommand::Replay(meant) => {
+            change::run(database, Act::Replay, &meant.change, &meant.state, form).await
+        }
+        DeadLettersCommand::Discard(meant) => {
+            change::run(database, Act::Discard, &meant.change, &meant.state, form).await
+        }
         DeadLettersCommand::Edit { id, payload } => change::edit(database, id, &payload, form).await,
     }
 }

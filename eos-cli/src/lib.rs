@@ -7,6 +7,7 @@
 //! | `address.rs` | where the database is, and how that is shown without its password |
 //! | `database.rs` | a connection to one of three kinds of database, whose tables are there |
 //! | `dead_letters.rs`, `change.rs`, `letter.rs` | records set aside: listed; replayed, discarded, edited; shown |
+//! | `parked.rs` | records that wait in order behind one of their key |
 //! | `outbox.rs` | entries that Kafka refused |
 //! | `positions.rs` | how far each group has come |
 //! | `reset.rs`, `copy.rs` | a stopped group sent elsewhere, or given another name |
@@ -28,6 +29,7 @@ mod dead_letters;
 mod letter;
 mod migrate;
 mod outbox;
+mod parked;
 mod positions;
 mod print;
 mod reset;
@@ -38,7 +40,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::address::{Address, without_logins};
-use crate::arguments::{Arguments, Command, DeadLettersCommand, OutboxCommand, PositionsCommand};
+use crate::arguments::{
+    Arguments, Command, DeadLettersCommand, OutboxCommand, ParkedCommand, PositionsCommand,
+};
 use crate::database::Database;
 use crate::print::{Form, chain};
 
@@ -111,6 +115,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::DeadLetters(command) => {
             dead_letters::run(&Database::open(&address).await?, command, form).await
         }
+        Command::Parked(command) => parked::run(&Database::open(&address).await?, &command, form).await,
         Command::Outbox(command) => outbox::run(&Database::open(&address).await?, &command, form).await,
         Command::Positions(PositionsCommand::Show { group, topic }) => {
             positions::show(&Database::open(&address).await?, group.as_deref(), topic.as_deref(), form).await
@@ -127,12 +132,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
 /// What is wrong with the arguments is said before a server is asked.
 fn expect_meaning(command: &Command) -> anyhow::Result<()> {
     match command {
-        Command::DeadLetters(DeadLettersCommand::Replay(change) | DeadLettersCommand::Discard(change)) => {
-            change.expect_a_filter()
+        Command::DeadLetters(DeadLettersCommand::Replay(meant) | DeadLettersCommand::Discard(meant)) => {
+            meant.change.expect_a_filter(&meant.state)
+        }
+        Command::Parked(ParkedCommand::Retry(change) | ParkedCommand::Discard(change)) => {
+            change.expect_a_filter(&[])
         }
         Command::Outbox(OutboxCommand::Retry(which) | OutboxCommand::Discard(which)) => which.expect_some(),
         Command::Positions(PositionsCommand::Copy(copy)) => copy.expect_two_groups(),
         Command::DeadLetters(_)
+        | Command::Parked(_)
         | Command::Outbox(_)
         | Command::Positions(_)
         | Command::Check { .. }

@@ -34,6 +34,7 @@ on_each_database! {
     a_dry_run_says_which_and_changes_nothing
     a_replay_marks_the_dead_ones_that_are_meant_and_is_done_once
     a_discard_takes_what_is_wanted_too_and_says_what_it_cannot
+    parked_records_are_listed_in_their_order_and_retried_or_discarded
     a_payload_is_given_by_a_file_by_standard_input_or_taken_away
     refused_events_are_listed_retried_and_discarded
     positions_are_shown_by_group_and_topic
@@ -223,6 +224,36 @@ async fn a_replay_marks_the_dead_ones_that_are_meant_and_is_done_once(place: Pla
     assert_eq!(ids(&place, &["--state", "dead"]).await, [3]);
     let said = place.eos(&["dead-letters", "replay", "--all", "--state", "discarded"]).await.fails_with(2);
     assert!(said.contains("`dead`"), "{said}");
+}
+
+async fn parked_records_are_listed_in_their_order_and_retried_or_discarded(place: Place) {
+    three_letters(&place).await;
+    let said = place.eos(&["parked", "list"]).await.succeeds();
+    assert!(said.contains("no parked records") && said.contains("on_failure"), "{said}");
+    place.execute("update eos_dead_letter set state = 1 where id > 1").await;
+    let parked = async || -> Vec<i64> {
+        let listed = place.eos(&["parked", "list", "--json"]).await.json();
+        let of = |row: &Value| (row["id"].as_i64().expect("a number"), row["state"].clone());
+        let rows: Vec<_> = listed.as_array().expect("a list").iter().map(of).collect();
+        assert!(rows.iter().all(|(_, state)| state == "parked"), "{rows:?}");
+        rows.into_iter().map(|(id, _)| id).collect()
+    };
+    assert_eq!(parked().await, [2, 3]);
+    assert_eq!(ids(&place, &[]).await, [1], "the dead ones are another list");
+    assert_eq!(ids(&place, &["--state", "parked"]).await, [2, 3]);
+
+    let said = place.eos(&["parked", "retry"]).await.fails_with(2);
+    assert!(said.contains("nothing says which records are meant"), "{said}");
+    let said = place.eos(&["parked", "retry", "1", "2"]).await;
+    assert!(said.out.starts_with("1 parked record marked"), "{}", said.out);
+    assert!(said.fails_with(1).contains("parked record 1 cannot be tried now: it is dead"));
+    assert_eq!(parked().await, [2, 3], "it is parked still");
+    let said = place.eos(&["parked", "discard", "--all", "--dry-run"]).await.succeeds();
+    assert!(said.contains("2 parked records would be discarded"), "{said}");
+    let said = place.eos(&["parked", "discard", "--all"]).await.succeeds();
+    assert!(said.starts_with("2 parked records discarded"), "{said}");
+    assert!(parked().await.is_empty());
+    assert_eq!(ids(&place, &["--state", "discarded"]).await, [2, 3]);
 }
 
 async fn a_discard_takes_what_is_wanted_too_and_says_what_it_cannot(place: Place) {
