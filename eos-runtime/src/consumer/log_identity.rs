@@ -23,12 +23,12 @@ use crate::store::{Hold, LastRecord};
 pub(super) enum WrongLog {
     #[error(
         "the position belongs to the Kafka cluster `{stored}`, but `[kafka] bootstrap_servers` leads to `{connected}`; \
-         connect to the right one, or delete this group's rows from `eos_position` to begin anew"
+         connect to the right one, or stop the group and say `eos positions reset --group … --to beginning --other-cluster`"
     )]
     Cluster { stored: String, connected: String },
     #[error(
-        "the position is {position}, but the log ends at {high}: the topic was made anew or lost its end; to begin anew, \
-         set `next_offset` in its row of `eos_position` to where to go on, `last_offset` to null, and `attempts` to 0"
+        "the position is {position}, but the log ends at {high}: the topic was made anew or lost its end; to begin \
+         anew, stop the group and say `eos positions reset --group … --topic … --to beginning`"
     )]
     EndsBefore { position: i64, high: i64 },
     #[error(
@@ -38,16 +38,16 @@ pub(super) enum WrongLog {
     )]
     Gap { position: i64, low: i64 },
     #[error(
-        "the record at offset {offset} is not the one that was processed there: the topic was made anew; to begin anew, \
-         set `next_offset` in its row of `eos_position` to where to go on, `last_offset` to null, and `attempts` to 0"
+        "the record at offset {offset} is not the one that was processed there: the topic was made anew; to begin \
+         anew, stop the group and say `eos positions reset --group … --topic … --to beginning`"
     )]
     OtherRecord { offset: i64 },
     #[error(
         "the group's coordinator has forgotten the offset that was committed for this partition, as it does when the topic \
          is deleted (or when the broker has lost its own log). The position is {position}: if the topic was made anew, \
-         what it has before that may not have been read. Stop the group, set `next_offset` in its row of `eos_position` to \
-         where to go on (0 for all of a new topic; a record that has no message id and was done is done again), and \
-         `last_offset` to null, and `attempts` to 0"
+         what it has before that may not have been read. Stop the group and say where to go on, by \
+         `eos positions reset --group … --topic … --to …` (`beginning` for all of a new topic; a record that has no message id \
+         and was done is done again)"
     )]
     Forgotten { position: i64 },
 }

@@ -176,7 +176,7 @@ fn warn_if_moved<L>(work: &Work, hold: &Hold<L>, in_kafka: Option<crate::source:
     tracing::warn!(
         listener = %work.id, partition = %hold.key, position = hold.next_offset, in_kafka = in_kafka.offset,
         "Kafka's committed offset was set by another tool and is not followed: the position in the database decides. \
-         To move it, stop the group and set `next_offset` (and `last_offset` to null, `attempts` to 0) in `eos_position`"
+         To move it, stop the group and say `eos positions reset --group … --topic … --to …`"
     );
 }
 
