@@ -44,6 +44,9 @@ use proc_macro::TokenStream;
 /// | `concurrency = 4` | consumers of it in this process | 1 |
 /// | `transactional` | its SQL effects happen once | at least once |
 /// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
+/// | `exactly_once` | from Kafka to Kafka: outputs and offsets in one Kafka transaction; `exactly_once(commit_interval = "100ms", commit_records = 10000)` | plain |
+/// | `at_most_once` | the offset is committed before the function runs, and nothing is tried again; `at_most_once(commit_records = 100)` | plain |
+/// | `to = "event.order.enriched"` | where an exactly-once listener sends what it returns | the event's own topic |
 /// | `on_failure = "park"` | a record that failed waits in the database with the later ones of its key, and other keys go on; `"block"`: its partition waits | `"block"` |
 /// | `dead_letter = topic`, `topic("…")`, `"table"`, `"off"` | where a record goes that no attempt can handle: to a topic (and the table), to the table alone, or nowhere, so that it stops its partition | the table, or a topic where there is no database |
 /// | `max_batch = 500`, `max_wait = "50ms"` | how many records a batch may have, and how long it waits for more than are queued | 500, and not at all |

@@ -8,10 +8,10 @@ pub use crate::extract::event::{event, topic_of_the_event};
 pub use crate::extract::{
     Deliveries, Delivery, FromBatch, FromRecord, FromRecordOptional, Needs, RefFromRecord, Rejection,
 };
-pub use crate::listener::outcome::{IntoOutcome, Reply};
+pub use crate::listener::outcome::{IntoOutcome, Reply, send_returned};
 pub use crate::listener::spec::{
-    BatchHandler, Body, DeadLetters, Dedupe, Handler, HandlerFuture, Isolation, ListenerSpec, Mode,
-    OnFailure, PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
+    BatchHandler, Body, DeadLetters, Dedupe, ExactlyOnce, Handler, HandlerFuture, Isolation, KafkaTxParam,
+    ListenerSpec, Mode, OnFailure, PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
 pub use crate::outbox::scope::{

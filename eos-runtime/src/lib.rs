@@ -8,12 +8,14 @@ pub mod admin;
 mod app;
 mod consumer;
 pub mod dead_letters;
+pub mod deliveries;
 mod error;
 mod event;
 mod extract;
 mod fault;
 mod finding;
 mod kafka;
+mod kafka_tx;
 mod listener;
 pub mod metrics;
 pub mod outbox;
@@ -39,6 +41,7 @@ pub use extract::{
     RecordMeta, RefFromRecord, Rejection, State,
 };
 pub use kafka::embedded;
+pub use kafka_tx::{KafkaTx, Outputs};
 pub use outbox::{Emit, Emits, TxSource, transaction};
 pub use record::{Headers, Record, RecordBuilder};
 pub use settings::Mistakes;
@@ -59,8 +62,8 @@ pub mod prelude {
     #[cfg(feature = "sqlite")]
     pub use crate::SqliteTx;
     pub use crate::{
-        Emit, Event, HandlerError, HandlerResult, Headers, Json, Key, MessageId, Record, RecordMeta, State,
-        kafka_listener, outbox,
+        Emit, Event, HandlerError, HandlerResult, Headers, Json, KafkaTx, Key, MessageId, Record, RecordMeta,
+        State, kafka_listener, outbox,
     };
     pub use serde::{Deserialize, Serialize};
     pub use uuid::Uuid;

@@ -55,6 +55,8 @@ pub enum What {
     Block,
     /// Sleeps past its deadline inside the database at the first attempt.
     OversleepInTheDatabase,
+    /// Sends more than its topic takes, where it sends anything.
+    TooLarge,
     /// Fails while the scene's gate is closed.
     FailWhileClosed,
     /// Meets another transaction while the scene's gate is closed, as far as the database says.

@@ -63,7 +63,9 @@ fn every_point_that_the_source_names_is_crashed_at() {
     // `dead_letter_topics.rs`'s.
     let mut named = points_named_in(source);
     named.retain(|point| {
-        !["relay_", "replay_", "stored_", "unpark_", "publish_"].iter().any(|other| point.starts_with(other))
+        !["relay_", "replay_", "stored_", "unpark_", "exactly_once_", "at_most_once_", "publish_"]
+            .iter()
+            .any(|other| point.starts_with(other))
     });
     assert_eq!(named, crashed_at);
 }

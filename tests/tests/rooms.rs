@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 20] = [
+const DOORS: [(&str, &[&str]); 22] = [
+    ("deliveries", &[]),
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
@@ -15,15 +16,16 @@ const DOORS: [(&str, &[&str]); 20] = [
     ("metrics", &[]),
     ("event", &["record", "error"]),
     ("extract", &["event", "record", "error"]),
-    ("listener", &["extract", "error"]),
+    ("listener", &["kafka_tx", "extract", "error"]),
+    ("kafka_tx", &["store", "source", "settings", "event", "record", "error", "trace"]),
     ("source", &["record", "error"]),
     ("store", &["finding", "listener", "settings", "record", "error", "trace"]),
-    ("kafka", &["finding", "metrics", "source", "settings", "record", "error"]),
+    ("kafka", &["finding", "metrics", "source", "settings", "record", "error", "fault"]),
     (
         "consumer",
         &[
-            "metrics", "source", "store", "listener", "extract", "settings", "record", "error", "trace",
-            "fault",
+            "metrics", "source", "store", "listener", "kafka_tx", "extract", "settings", "record", "error",
+            "trace", "fault",
         ],
     ),
     ("dead_letters", &["kafka", "store", "source", "settings", "record", "error", "fault"]),
@@ -44,6 +46,7 @@ const DOORS: [(&str, &[&str]); 20] = [
             "source",
             "store",
             "listener",
+            "kafka_tx",
             "extract",
             "settings",
             "record",

@@ -88,6 +88,17 @@ fn mode(mode: &Mode) -> TokenStream {
     let eos = eos();
     match mode {
         Mode::Plain => quote_spanned!(ours()=> #eos::Mode::Plain),
+        Mode::AtMostOnce(at_once) => quote_spanned!(ours()=> #eos::Mode::AtMostOnce(#at_once)),
+        Mode::ExactlyOnce { commit_interval_ms, commit_records, to, out: _ } => {
+            let to = option(to.as_ref());
+            quote_spanned! {ours()=>
+                #eos::Mode::ExactlyOnce(#eos::ExactlyOnce {
+                    commit_interval: #eos::Duration::from_millis(#commit_interval_ms),
+                    commit_records: #commit_records,
+                    to: #to,
+                })
+            }
+        }
         Mode::Transactional { isolation, dedupe, at_once, database, transaction: _ } => {
             let isolation = isolation.printed();
             let dedupe = match dedupe {
@@ -140,10 +151,12 @@ fn dead_letters(listener: &Listener) -> TokenStream {
             let name = option(name.as_ref());
             quote_spanned!(ours()=> #eos::DeadLetters::Topic(#name))
         }
-        (DeadLetters::Usual, Mode::Plain) => {
+        (DeadLetters::Usual, Mode::Plain | Mode::ExactlyOnce { .. }) => {
             quote_spanned!(ours()=> #eos::DeadLetters::Topic(::core::option::Option::None))
         }
-        (DeadLetters::Off, _) => quote_spanned!(ours()=> #eos::DeadLetters::Off),
+        (DeadLetters::Usual, Mode::AtMostOnce(_)) | (DeadLetters::Off, _) => {
+            quote_spanned!(ours()=> #eos::DeadLetters::Off)
+        }
     }
 }
 
@@ -158,7 +171,10 @@ impl Taken {
     fn by(listener: &Listener) -> Self {
         match &listener.mode {
             Mode::Transactional { at_once: AtOnce::Batch { .. }, .. } => Taken::FromBatch,
-            Mode::Transactional { at_once: AtOnce::One { .. }, .. } | Mode::Plain => Taken::FromRecord,
+            Mode::Transactional { at_once: AtOnce::One { .. }, .. }
+            | Mode::ExactlyOnce { .. }
+            | Mode::AtMostOnce(_)
+            | Mode::Plain => Taken::FromRecord,
         }
     }
 
@@ -191,7 +207,15 @@ fn body(listener: &Listener) -> TokenStream {
         Taken::FromBatch => format_ident!("Batch"),
     };
     match &listener.mode {
-        Mode::Plain => quote_spanned!(ours()=> #eos::Body::Plain(|__delivery| #handler)),
+        Mode::Plain | Mode::AtMostOnce(_) => {
+            quote_spanned!(ours()=> #eos::Body::Plain(|__delivery| #handler))
+        }
+        Mode::ExactlyOnce { out: Some(out), .. } => quote_spanned! {at(out)=>
+            <#out as #eos::KafkaTxParam>::body(|__tx, __delivery| #handler)
+        },
+        Mode::ExactlyOnce { out: None, .. } => {
+            quote_spanned!(ours()=> #eos::Body::Kafka(|__tx, __delivery| #handler))
+        }
         Mode::Transactional { transaction, .. } => quote_spanned! {at(transaction)=>
             <#transaction as #eos::TransactionParam>::body(#eos::Handler::#kind(|__tx, __delivery| #handler))
         },
@@ -227,8 +251,16 @@ fn handler(listener: &Listener) -> TokenStream {
     }
     let function = &listener.function;
     let returns = &listener.returns;
-    let outcome = quote_spanned! {at(returns)=>
-        <#returns as #eos::IntoOutcome>::into_outcome(#function(#(#call),*).await)
+    let outcome = match &listener.mode {
+        Mode::ExactlyOnce { out: None, to, .. } => {
+            let to = option(to.as_ref());
+            quote_spanned!(at(returns)=> #eos::send_returned(#function(#(#call),*).await, __tx, #to))
+        }
+        Mode::ExactlyOnce { .. } | Mode::Transactional { .. } | Mode::AtMostOnce(_) | Mode::Plain => {
+            quote_spanned! {at(returns)=>
+                <#returns as #eos::IntoOutcome>::into_outcome(#function(#(#call),*).await)
+            }
+        }
     };
     quote_spanned!(at(function)=> ::std::boxed::Box::pin(async move { #takes #outcome }))
 }

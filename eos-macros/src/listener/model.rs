@@ -56,6 +56,8 @@ pub(crate) enum Topics {
 #[derive(Debug)]
 pub(crate) enum Mode {
     Plain,
+    /// So many records are committed at once, before their bodies.
+    AtMostOnce(u32),
     Transactional {
         /// The `T` of the parameter `&mut T`.
         transaction: Box<Type>,
@@ -63,6 +65,13 @@ pub(crate) enum Mode {
         dedupe: Dedupe,
         at_once: AtOnce,
         database: Option<LitStr>,
+    },
+    ExactlyOnce {
+        /// The `T` of the parameter `&mut T`; where there is none, what is returned is sent.
+        out: Option<Box<Type>>,
+        commit_interval_ms: u64,
+        commit_records: u32,
+        to: Option<LitStr>,
     },
 }
 
@@ -139,14 +148,16 @@ impl Listener {
                 "which topic? write `#[kafka_listener(topic = \"…\")]`, or take an event, which has its own",
             );
         }
-        if let (None, None, Some(word)) = (&words.transactional, &shape.transaction, &words.table) {
+        let is_of_kafka = words.exactly_once.is_some();
+        let has_no_database = is_of_kafka || words.transactional.is_none() && shape.transaction.is_none();
+        if let (true, Some(word)) = (has_no_database, &words.table) {
             mistakes.at(
                 word,
                 "a listener without a transaction has no database to keep dead letters in; write `dead_letter = topic` (which \
                  it does without a word), or `\"off\"`",
             );
         }
-        if let (None, None, Some(word)) = (&words.transactional, &shape.transaction, &words.park) {
+        if let (true, Some(word)) = (has_no_database, &words.park) {
             mistakes.at(
                 word,
                 "a listener without a transaction has no database to park records in; add `transactional` to the attribute, \
@@ -154,7 +165,22 @@ impl Listener {
             );
         }
         let batch = batch(&words, &shape, mistakes);
-        let mode = mode(words.transactional, shape.transaction, batch, mistakes);
+        let mode = match words.exactly_once {
+            _ if words.at_most_once.is_some() => at_most_once(&words, &shape, mistakes),
+            Some(exactly_once) => {
+                kafka_to_kafka(exactly_once, words.transactional, shape.transaction, words.to, mistakes)
+            }
+            None => {
+                if let Some((word, _)) = &words.to {
+                    mistakes.at(
+                        word,
+                        "`to` is for a listener that is `exactly_once`, and sends what it returns; one that is `transactional` \
+                         says `tx.publish(&event).await?`",
+                    );
+                }
+                mode(words.transactional, shape.transaction, batch, mistakes)
+            }
+        };
         Some(Listener {
             function: shape.name,
             id: words.id.map_or(Id::Path, Id::Given),
@@ -170,6 +196,63 @@ impl Listener {
             returns: shape.returns?,
         })
     }
+}
+
+/// Nothing is tried again, and nothing is deduped: no other promise beside it.
+fn at_most_once(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes) -> Option<Mode> {
+    let (word, at_once) = words.at_most_once.as_ref()?;
+    if words.transactional.is_some() || words.exactly_once.is_some() {
+        mistakes.at(word, "`at_most_once` beside another promise; a listener has one of them");
+    }
+    if let Some(taken) = &shape.transaction {
+        mistakes.at(
+            &taken.reference,
+            "a listener that is `at_most_once` has no transaction: its offset is committed before it runs; say `transactional` \
+             for one",
+        );
+    }
+    for word in &words.when_it_fails {
+        mistakes.at(
+            word,
+            format!("`{word}` has no meaning here: what is handled at most once is not tried again"),
+        );
+    }
+    if let Some((word, _)) = &words.to {
+        mistakes.at(word, "`to` is for a listener that is `exactly_once`, and sends what it returns");
+    }
+    Some(Mode::AtMostOnce(*at_once))
+}
+
+/// Kafka alone: no database's transaction beside it.
+fn kafka_to_kafka(
+    asked: words::ExactlyOnce,
+    transactional: Option<words::Transactional>,
+    taken: Option<signature::Transaction>,
+    to: Option<(Ident, LitStr)>,
+    mistakes: &mut Mistakes,
+) -> Option<Mode> {
+    if let Some(transactional) = transactional {
+        mistakes.at(
+            transactional.word,
+            "`exactly_once` and `transactional` together: Kafka's commit and the database's cannot be one. Keep \
+             `transactional`, and publish with `tx.publish(&event).await?`: the event is stored in the same commit, and the \
+             relay publishes it; or keep `exactly_once`, and write to Kafka alone",
+        );
+        return None;
+    }
+    if let (Some(_), Some((word, _))) = (&taken, &to) {
+        mistakes.at(
+            word,
+            "`to` says where what is returned goes; a listener that takes `&mut KafkaTx` sends by itself, as with \
+             `out.send_to(\"…\", …)`",
+        );
+    }
+    Some(Mode::ExactlyOnce {
+        out: taken.map(|taken| Box::new(taken.inner)),
+        commit_interval_ms: asked.commit_interval_ms,
+        commit_records: asked.commit_records,
+        to: to.map(|(_, to)| to),
+    })
 }
 
 /// A batch is taken by the function, and its bounds are said in the attribute.
@@ -194,6 +277,11 @@ fn batch(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes
         );
     }
     match &words.transactional {
+        None if words.exactly_once.is_some() => mistakes.at(
+            batch,
+            "a listener that is `exactly_once` takes one record at a time; how many share a Kafka transaction is said by \
+             `exactly_once(commit_interval = \"100ms\", commit_records = 10000)`",
+        ),
         None => mistakes.at(
             batch,
             "a batch is handled in one transaction; add `transactional` to the attribute, and `tx: &mut PgTx` (or \
@@ -235,6 +323,13 @@ fn mode(
                 asked.word,
                 "`transactional` without a transaction; add the parameter `tx: &mut PgTx` (or `&mut MySqlTx`, \
                  `&mut SqliteTx`) and write through it",
+            );
+            None
+        }
+        (None, Some(taken)) if taken.is_of_kafka() => {
+            mistakes.at(
+                taken.reference,
+                "`KafkaTx` without `exactly_once`; add it to the attribute: `#[kafka_listener(…, exactly_once)]`",
             );
             None
         }

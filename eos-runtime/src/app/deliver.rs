@@ -72,7 +72,10 @@ async fn through(
     record: Record,
 ) -> Result<Once, BoxError> {
     match promise {
-        Promise::Plain(handler) => once::plain(work, *handler, &record).await,
+        Promise::Plain(handler) | Promise::AtMostOnce(_, handler) => {
+            once::plain(work, *handler, &record).await
+        }
+        Promise::ExactlyOnce { handler, .. } => once::exactly_once(work, *handler, &record).await,
         Promise::Transactional { database, body, .. } => match (&opened[database.0], *body) {
             #[cfg(feature = "postgres")]
             (Opened::Postgres(bound), Body::Postgres(handler)) => {

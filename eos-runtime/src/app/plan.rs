@@ -12,9 +12,12 @@ use super::target::Target;
 use crate::consumer::Classify;
 use crate::error::Error;
 use crate::extract::{Needs, States};
+use crate::kafka_tx::KafkaTx;
 use crate::listener::resolved::{DeadLetterTopic, DeadLetters, Listener, Promise};
 use crate::listener::retry::RetryPolicy;
-use crate::listener::spec::{Body, DeadLetters as Spoken, ListenerSpec, Mode, OnFailure, Transactional};
+use crate::listener::spec::{
+    Body, DeadLetters as Spoken, ExactlyOnce, ListenerSpec, Mode, OnFailure, Transactional, TxHandler,
+};
 use crate::settings::{
     self, DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns,
     RetryOverride, Settings, Values, either, keep, tables_read,
@@ -244,7 +247,7 @@ impl<'a> Making<'a> {
             Some(settings::OnFailure::Block) => OnFailure::Block,
             None => spec.on_failure,
         };
-        if (on_failure, spec.mode) == (OnFailure::Park, Mode::Plain) {
+        if on_failure == OnFailure::Park && !matches!(spec.mode, Mode::Transactional(_)) {
             self.found.add(format!(
                 "listener `{}`: `on_failure = \"park\"`, but it has no database to park records in; make it `transactional`, \
                  or choose `block`",
@@ -273,11 +276,11 @@ impl<'a> Making<'a> {
             Spoken::Off => DeadLetter::Off,
         });
         let dead_letters = match (wanted, spec.mode) {
-            (DeadLetter::Off, _) => DeadLetters::Off,
+            (DeadLetter::Off, _) | (_, Mode::AtMostOnce(_)) => DeadLetters::Off,
             (DeadLetter::Table, Mode::Transactional(_)) => DeadLetters::Table,
             (DeadLetter::Topic, Mode::Transactional(_)) => DeadLetters::TableAndTopic(topic()),
-            (DeadLetter::Topic, Mode::Plain) => DeadLetters::Topic(topic()),
-            (DeadLetter::Table, Mode::Plain) => {
+            (DeadLetter::Topic, Mode::Plain | Mode::ExactlyOnce(_)) => DeadLetters::Topic(topic()),
+            (DeadLetter::Table, Mode::Plain | Mode::ExactlyOnce(_)) => {
                 self.found.add(format!(
                     "listener `{}`: `dead_letter = \"table\"`, but it has no database to keep them in; choose `topic` or \
                      `off`",
@@ -312,9 +315,15 @@ impl<'a> Making<'a> {
         let body = (spec.body)();
         let transactional = match (spec.mode, body) {
             (Mode::Plain, Body::Plain(handler)) => return Some(Promise::Plain(handler)),
+            (Mode::AtMostOnce(at_once), Body::Plain(handler)) => {
+                return Some(Promise::AtMostOnce(at_once, handler));
+            }
+            (Mode::ExactlyOnce(exactly_once), Body::Kafka(handler)) => {
+                return self.exactly_once(spec, exactly_once, handler);
+            }
             (Mode::Transactional(transactional), _) => transactional,
             // The attribute lets nobody write this.
-            (Mode::Plain, _) => {
+            (Mode::Plain | Mode::AtMostOnce(_) | Mode::ExactlyOnce(_), _) => {
                 self.found.add(format!("listener `{}` takes a transaction without `transactional`", spec.id));
                 return None;
             }
@@ -338,6 +347,33 @@ impl<'a> Making<'a> {
         Some(Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body })
     }
 
+    /// The topic that the listener returns to is known before it returns anything.
+    fn exactly_once(
+        &mut self,
+        spec: &ListenerSpec,
+        exactly_once: ExactlyOnce,
+        handler: TxHandler<KafkaTx>,
+    ) -> Option<Promise> {
+        let ExactlyOnce { commit_interval, commit_records, to } = exactly_once;
+        if self
+            .settings
+            .kafka
+            .properties
+            .iter()
+            .any(|(name, value)| name == "isolation.level" && value != "read_committed")
+        {
+            self.found.add(format!(
+                "listener `{}` is `exactly_once`, and reads committed records alone; take `isolation.level` out of \
+                 `[kafka.properties]`",
+                spec.id
+            ));
+        }
+        if let Some(to) = to {
+            self.topic(spec, to)?;
+        }
+        Some(Promise::ExactlyOnce { commit_interval, commit_records, handler })
+    }
+
     /// What the listener's extractors ask for.
     fn needs(&mut self, spec: &ListenerSpec) {
         let mut needs = Needs::default();
@@ -358,7 +394,7 @@ impl<'a> Making<'a> {
 /// Which database a body's transaction belongs to, and the parameter's type.
 fn kind_of(body: Body) -> Option<(DatabaseKind, &'static str)> {
     match body {
-        Body::Plain(_) => None,
+        Body::Plain(_) | Body::Kafka(_) => None,
         #[cfg(feature = "postgres")]
         Body::Postgres(_) => Some((DatabaseKind::Postgres, "PgTx")),
         #[cfg(feature = "mysql")]

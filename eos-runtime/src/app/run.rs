@@ -12,9 +12,10 @@ use super::plan::Plan;
 use super::serve::serve;
 use super::signals::Stop;
 use crate::error::Error;
+use crate::listener::resolved::Promise;
 use crate::listener::spec::ListenerSpec;
 use crate::metrics;
-use crate::settings::Environment;
+use crate::settings::{Bootstrap, Environment};
 
 /// Runs every listener that is linked into the program until it is told to stop.
 ///
@@ -93,6 +94,13 @@ impl App {
 fn announce(plan: &Plan) {
     for remark in &plan.remarks {
         warn!("{remark}");
+    }
+    let writes_exactly_once =
+        plan.listeners.iter().any(|listener| matches!(listener.promise, Promise::ExactlyOnce { .. }));
+    if writes_exactly_once && matches!(plan.settings.kafka.bootstrap, Bootstrap::Embedded) {
+        warn!(
+            "the embedded broker says yes to every transaction, and has none: `exactly_once` is tried on a real one"
+        );
     }
     for listener in &plan.listeners {
         info!(

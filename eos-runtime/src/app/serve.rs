@@ -8,22 +8,31 @@ use futures_util::future::{BoxFuture, join_all, select_all, try_join_all};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::look::look;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
 use super::relays::Relays;
-use crate::consumer::{Board, Bound, Breaker, Log, Outage, Watchdog, Work, run_plain, run_transactional};
-use crate::dead_letters::{Sender, publish};
+use crate::consumer::{
+    Board, Bound, Breaker, Log, Outage, Watchdog, Work, run_at_most_once, run_exactly_once, run_plain,
+    run_transactional,
+};
+use crate::dead_letters::{Sender, as_output, publish};
 use crate::embedded::{EmbeddedBroker, EmbeddedBrokerError};
 use crate::error::Error;
-use crate::kafka::{ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease};
+use crate::kafka::{
+    ClientOptions, Cluster, Consumer, ConsumerOptions, KafkaFailure, OnLease, Transactor, TransactorOptions,
+};
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{Body, Dedupe, Handler, Isolation};
 use crate::metrics::ListenerCounts;
 use crate::settings::Bootstrap;
-use crate::source::{Lease, LetterBox};
+use crate::source::{Lease, LetterBox, Outflow, OutflowEnd};
 use crate::store::{LetterDialect, StoreOptions, Tx};
+
+/// How long the last transaction of a lane may take to end, when its workers have ended.
+const LAST_TRANSACTION: Duration = Duration::from_secs(2);
 
 /// What runs, for whoever looks at it.
 #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "nobody looks without the admin server"))]
@@ -61,8 +70,8 @@ pub(super) async fn serve(
     care.watch(look(works.clone(), cluster.clone()));
     let mut relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
-    let (consumers, failed) = match started {
-        Ok(mut consumers) => {
+    let (consumers, transactors, failed) = match started {
+        Ok((mut consumers, transactors)) => {
             all_runs(Runs {
                 plan: &plan,
                 works: &works,
@@ -71,14 +80,15 @@ pub(super) async fn serve(
                 cluster: &cluster,
             });
             let failed = run_until_stopped(&mut consumers, relays.as_mut(), &stop).await;
-            (consumers, failed)
+            (consumers, transactors, failed)
         }
-        Err(failure) => (Vec::new(), Err(failure)),
+        Err(failure) => (Vec::new(), Vec::new(), Err(failure)),
     };
 
     // In order: no new records, attempts in flight end, offsets are committed, what they published leaves, and then nothing
     // needs a database.
     end_consumers(consumers, most_of(plan.settings.shutdown.deadline)).await;
+    join_all(transactors.into_iter().map(|transactor| transactor.ended(LAST_TRANSACTION))).await;
     if let Some(relays) = relays {
         relays.end().await;
     }
@@ -218,8 +228,8 @@ fn consumers(
     cluster: &Cluster,
     works: &[Arc<Work>],
     databases: &[Opened],
-) -> Result<Vec<Consumer>, KafkaFailure> {
-    let mut consumers = Vec::new();
+) -> Result<(Vec<Consumer>, Vec<Transactor>), KafkaFailure> {
+    let (mut consumers, mut transactors) = (Vec::new(), Vec::new());
     for (listener, work) in plan.listeners.iter().zip(works) {
         for _ in 0..listener.concurrency {
             let options = ConsumerOptions {
@@ -229,17 +239,54 @@ fn consumers(
                 commit_interval: plan.settings.kafka.commit_interval,
                 deadline: listener.deadline + StoreOptions::MARGIN,
             };
-            let on_lease = on_lease(listener, work, databases);
-            consumers.push(Consumer::start(client, options, cluster.clone(), on_lease)?);
+            let lane = lane(listener);
+            let outflow = lane.as_ref().map(|(_, outflow, _)| outflow.clone());
+            let on_lease = on_lease(listener, work, databases, outflow);
+            let consumer = Consumer::start(client, options, cluster.clone(), on_lease)?;
+            if let Some((options, _, end)) = lane {
+                transactors.push(Transactor::start(client, options, consumer.membership(), end)?);
+            }
+            consumers.push(consumer);
         }
     }
-    Ok(consumers)
+    Ok((consumers, transactors))
+}
+
+/// What a member needs to write in transactions, where its listener does: one lane for all its partitions.
+fn lane(listener: &Listener) -> Option<(TransactorOptions, Outflow, OutflowEnd)> {
+    const PORTION: u32 = 256;
+    let Promise::ExactlyOnce { commit_interval, commit_records, .. } = listener.promise else { return None };
+    let options = TransactorOptions {
+        listener: listener.id.to_owned(),
+        // A name of its own for each start: whoever comes after is told by the group where to go on.
+        transactional_id: format!("eos.{}.{}.{}", listener.group, listener.topics.join(","), Uuid::new_v4()),
+        commit_interval,
+        commit_records,
+    };
+    let (outflow, end) = Outflow::new(commit_records.min(PORTION), as_output);
+    Some((options, outflow, end))
 }
 
 /// What happens to a partition that was assigned: a worker of the listener's kind.
-fn on_lease(listener: &Listener, work: &Arc<Work>, databases: &[Opened]) -> OnLease {
+fn on_lease(
+    listener: &Listener,
+    work: &Arc<Work>,
+    databases: &[Opened],
+    outflow: Option<Outflow>,
+) -> OnLease {
     let work = Arc::clone(work);
     match &listener.promise {
+        Promise::AtMostOnce(at_once, handler) => {
+            let (at_once, handler) = (*at_once, *handler);
+            Box::new(move |lease| tokio::spawn(run_at_most_once(lease, Arc::clone(&work), at_once, handler)))
+        }
+        Promise::ExactlyOnce { handler, .. } => {
+            let handler = *handler;
+            let Some(outflow) = outflow else { unreachable!("such a listener has a lane") };
+            Box::new(move |lease| {
+                tokio::spawn(run_exactly_once(lease, Arc::clone(&work), outflow.clone(), handler))
+            })
+        }
         Promise::Plain(handler) => {
             let handler = *handler;
             Box::new(move |lease| tokio::spawn(run_plain(lease, Arc::clone(&work), handler)))

@@ -63,10 +63,12 @@ pub(super) enum Fate<'a> {
     DeadOfParked(Reason),
     /// It was replayed, and is one again.
     DeadAgain(Reason),
+    /// Its offset was committed before, and it is not tried again.
+    Lost,
 }
 
 impl Fate<'_> {
-    const KINDS: usize = 7;
+    const KINDS: usize = 8;
 
     fn kind(self) -> usize {
         match self {
@@ -77,6 +79,7 @@ impl Fate<'_> {
             Fate::DeadInTopic(..) => 4,
             Fate::DeadOfParked(_) => 5,
             Fate::DeadAgain(_) => 6,
+            Fate::Lost => 7,
         }
     }
 }
@@ -90,6 +93,7 @@ const ALIKE: [&str; Fate::KINDS] = [
     "records were set aside in a topic of dead letters",
     "parked records were set aside in `eos_dead_letter`",
     "dead letters were replayed, and failed again",
+    "records failed, whose offsets were committed before",
 ];
 
 impl Log {
@@ -185,6 +189,9 @@ impl Work {
             Fate::DeadOfParked(reason) => line!(
                 error, { reason = reason.word(), }
                 "a parked record is set aside in `eos_dead_letter`, and its key goes on"
+            ),
+            Fate::Lost => line!(
+                error, {} "the handler failed, and the record is not tried again: it is handled at most once"
             ),
             Fate::DeadAgain(reason) => line!(
                 error, { reason = reason.word(), } "a dead letter was replayed, and failed again"

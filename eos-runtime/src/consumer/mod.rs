@@ -12,9 +12,11 @@
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
 //! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it.
 
+mod at_most_once;
 #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "written all the same, for who looks"))]
 mod board;
 mod breaker;
+mod exactly_once;
 mod failure;
 mod invoke;
 mod log;
@@ -37,10 +39,12 @@ mod vigil;
 mod watchdog;
 mod work;
 
+pub(crate) use at_most_once::run as run_at_most_once;
 pub(crate) use board::Board;
 #[cfg(feature = "admin")]
 pub(crate) use board::{Seen, State};
 pub(crate) use breaker::Breaker;
+pub(crate) use exactly_once::run as run_exactly_once;
 pub(crate) use failure::{Chain, Classify, Rule};
 pub(crate) use log::Log;
 pub(crate) use outage::Outage;

@@ -10,7 +10,8 @@ use super::message_id::InboxId;
 use super::span;
 use super::work::Work;
 use crate::error::BoxError;
-use crate::listener::spec::{Handler, PlainHandler};
+use crate::kafka_tx::KafkaTx;
+use crate::listener::spec::{Handler, PlainHandler, TxHandler};
 use crate::record::Record;
 use crate::store::{Claim, Claimed, CommitFailed, Dialect, Idle, PartitionKey, Store, Tx};
 
@@ -81,5 +82,18 @@ pub(crate) async fn plain(work: &Work, handler: PlainHandler, record: &Record) -
     let delivery = work.delivery(record, 1);
     let span = span::of(work, std::slice::from_ref(&delivery));
     invoke(handler(&delivery), work.deadline, span).await?;
+    Ok(Once::Applied)
+}
+
+/// One through an exactly-once listener; what it sends goes nowhere.
+pub(crate) async fn exactly_once(
+    work: &Work,
+    handler: TxHandler<KafkaTx>,
+    record: &Record,
+) -> Result<Once, BoxError> {
+    let mut out = KafkaTx::new(Arc::clone(&work.group), record.clone());
+    let delivery = work.delivery(record, 1);
+    let span = span::of(work, std::slice::from_ref(&delivery));
+    invoke(handler(&mut out, &delivery), work.deadline, span).await?;
     Ok(Once::Applied)
 }

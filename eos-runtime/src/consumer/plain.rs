@@ -18,7 +18,7 @@ use crate::listener::spec::PlainHandler;
 use crate::metrics::Purse;
 use crate::record::Record;
 use crate::settings::Start;
-use crate::source::{Lease, LetterBox, LetterToTopic, SourceError};
+use crate::source::{Lease, LetterBox, LetterToTopic, SourceError, Watermarks};
 use crate::store::Reason;
 
 /// Works on a lease until it is revoked.
@@ -82,27 +82,50 @@ async fn begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), Halte
 }
 
 async fn try_begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), SourceError> {
-    let committed = queue.lease.committed_in_kafka().await?;
-    let log = queue.lease.watermarks().await?;
-    let offset = match (committed, start) {
-        // A position outside the log means that retention or a new topic overran it: the oldest there is.
-        (Some(committed), _) if committed.offset < log.low || committed.offset > log.high => {
-            tracing::warn!(
-                listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
-                committed = committed.offset, low = log.low, high = log.high,
-                "the group's committed offset lies outside the log; starting at the oldest record"
-            );
-            log.low
-        }
-        (Some(committed), _) => {
-            // Said again, so that it is noticed when the group forgets it.
-            queue.lease.committed(committed.offset);
-            committed.offset
-        }
-        (None, Start::Earliest) => log.low,
-        (None, Start::Latest) => log.high,
-    };
+    let StartsAt { offset, is_committed, log } = where_to(work, &queue.lease, start).await?;
+    // A new topic overran it, most probably: the oldest there is.
+    if is_committed && offset > log.high {
+        tracing::warn!(
+            listener = %work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
+            committed = offset, low = log.low, high = log.high,
+            "the group's committed offset lies outside the log; starting at the oldest record"
+        );
+        return queue.seek(log.low).await;
+    }
+    if is_committed {
+        // Said again, so that it is noticed when the group forgets it.
+        queue.lease.committed(offset);
+    }
     queue.seek(offset).await
+}
+
+/// Where to go on, and whether it is what the group has committed.
+pub(super) struct StartsAt {
+    pub(super) offset: i64,
+    is_committed: bool,
+    log: Watermarks,
+}
+
+/// Where the group goes on. A position below the log's begin means that retention overran it. One beyond the end that readers
+/// of committed records see may lie behind a transaction that is open; one that the log does not have at all is noticed when
+/// it is read.
+pub(super) async fn where_to(work: &Work, lease: &Lease, start: Start) -> Result<StartsAt, SourceError> {
+    let committed = lease.committed_in_kafka().await?;
+    let log = lease.watermarks().await?;
+    let (offset, is_committed) = match (committed, start) {
+        (Some(committed), _) if committed.offset < log.low => {
+            tracing::warn!(
+                listener = %work.id, topic = %lease.topic, partition = lease.partition,
+                committed = committed.offset, low = log.low, high = log.high,
+                "records were deleted by retention before they were read; going on at the oldest there is"
+            );
+            (log.low, false)
+        }
+        (Some(committed), _) => (committed.offset, true),
+        (None, Start::Earliest) => (log.low, false),
+        (None, Start::Latest) => (log.high, false),
+    };
+    Ok(StartsAt { offset, is_committed, log })
 }
 
 /// `None` where the log has to be looked at again.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::source::LetterToTopic;
+use crate::source::{LetterToTopic, Output};
 
 /// Names and values, in order.
 pub(super) type Headers = Vec<(Cow<'static, str>, Option<Bytes>)>;
@@ -41,6 +41,17 @@ impl Form {
             Form::Whole | Form::ShortError => letter.payload(),
             Form::Pointer => None,
         }
+    }
+}
+
+/// A letter as an output of the transaction that its record belongs to, in a smaller form each time that it was refused.
+pub(crate) fn as_output(letter: &LetterToTopic, refusals: u32) -> Output {
+    let form = Form::ALL[(refusals as usize).min(Form::ALL.len() - 1)];
+    Output {
+        topic: Cow::Owned(letter.to.clone()),
+        key: letter.key().map(Bytes::copy_from_slice),
+        payload: form.payload(letter),
+        headers: headers(letter, form),
     }
 }
 

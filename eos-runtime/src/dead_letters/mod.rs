@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::Pool;
 
+pub(crate) use headers::as_output;
 #[cfg(feature = "admin")]
 pub(crate) use marks::Marks;
 pub(crate) use publish::publish;

@@ -101,11 +101,7 @@ impl Sender {
         let producer = match self.producer.take() {
             Some(producer) => producer,
             None => {
-                let options = ProducerOptions {
-                    transactional_id: None,
-                    batch_bytes: max_bytes,
-                    properties: Properties::default(),
-                };
+                let options = ProducerOptions::in_order(None, max_bytes, Properties::default());
                 Producer::new(&self.client, &options).map_err(|failure| failure.to_string())?
             }
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
@@ -31,6 +31,17 @@ pub(crate) type OnLease = Box<dyn Fn(Lease) -> JoinHandle<()> + Send + Sync>;
 pub(crate) struct Consumer {
     desk: Arc<Desk>,
     ended: Option<oneshot::Receiver<Result<(), KafkaFailure>>>,
+}
+
+/// Who a member is in its group.
+#[derive(Debug, Clone)]
+pub(crate) struct Membership(Arc<Desk>);
+
+impl Membership {
+    /// As it takes itself to be; blocks for a moment.
+    pub(super) fn metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.0.member.get()?.upgrade()?.group_metadata()
+    }
 }
 
 /// What the poll thread is told.
@@ -104,6 +115,11 @@ impl Consumer {
     #[cfg(any(feature = "admin", test))]
     pub(crate) fn pulse(&self) -> Arc<Pulse> {
         Arc::clone(&self.desk.pulse)
+    }
+
+    /// Who it is in its group, for whoever speaks on its behalf.
+    pub(crate) fn membership(&self) -> Membership {
+        Membership(Arc::clone(&self.desk))
     }
 
     /// Waits until the member has ended, for whatever reason.

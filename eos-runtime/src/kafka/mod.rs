@@ -13,6 +13,7 @@
 //! | `context.rs` | what librdkafka calls back: written down, never acted on there |
 //! | `cluster.rs`, `outage.rs` | questions to the cluster, asked off the poll thread; one report an outage |
 //! | `producer.rs` | records leave in the order in which they were handed over, and the fate of each is told |
+//! | `transactor.rs` | outputs and positions in one Kafka transaction, on behalf of a member that the group knows |
 //! | `topics.rs` | what is known of the topics that are written to |
 //! | `markers.rs` | what a lane's last Kafka transaction published |
 //! | `check.rs` | whether a topic's settings keep the promises |
@@ -40,6 +41,7 @@ mod seek;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactor;
 
 pub(crate) use check::TopicCheck;
 pub(crate) use client::{ClientOptions, ConsumerOptions};
@@ -54,3 +56,4 @@ pub(crate) use producer::{Fate, NotSent, Outgoing, Producer, ProducerOptions, Tr
 #[cfg(feature = "admin")]
 pub(crate) use pulse::Pulse;
 pub(crate) use topics::{Topic, Topics};
+pub(crate) use transactor::{Transactor, TransactorOptions};

@@ -8,19 +8,20 @@
 //! of 100 ms while records are in flight, so none are waited for first.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaError};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::util::Timeout;
+use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::Notify;
 
 use super::client::ClientOptions;
@@ -49,6 +50,31 @@ pub(crate) struct ProducerOptions {
     pub(crate) batch_bytes: usize,
     /// `[outbox.properties]`.
     pub(crate) properties: Properties,
+    /// What happens to what stands behind a record that fails for good.
+    pub(crate) gaps: Gaps,
+    /// How long an unfinished transaction of a process that died may stay open.
+    pub(crate) transaction_timeout: Option<Duration>,
+}
+
+/// What happens to records behind one that fails for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    /// They fail, too, and the producer with them.
+    Forbidden,
+    /// They may pass: all of it is taken back.
+    Allowed,
+}
+
+impl ProducerOptions {
+    /// Where one that fails holds up all behind it.
+    pub(crate) fn in_order(
+        transactional_id: Option<String>,
+        batch_bytes: usize,
+        properties: Properties,
+    ) -> Self {
+        let (gaps, transaction_timeout) = (Gaps::Forbidden, None);
+        ProducerOptions { transactional_id, batch_bytes, properties, gaps, transaction_timeout }
+    }
 }
 
 /// A producer and what it told.
@@ -56,6 +82,8 @@ pub(crate) struct ProducerOptions {
 pub(crate) struct Producer {
     inner: Arc<ThreadedProducer<Reports>>,
     reports: Arc<Batch>,
+    /// Nobody waits for it any more: the process ends.
+    abandoned: Arc<AtomicBool>,
 }
 
 /// Why a record did not leave.
@@ -124,12 +152,11 @@ impl Batch {
 }
 
 /// What order and "once" hang on; nobody may change these.
-const PROMISED: [(&str, &str); 4] = [
+const PROMISED: [(&str, &str); 3] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     // Java's, and so Spring's: a key lands where they put it.
     ("partitioner", "murmur2_random"),
-    ("enable.gapless.guarantee", "true"),
 ];
 
 impl Producer {
@@ -151,6 +178,12 @@ impl Producer {
         for (name, value) in PROMISED {
             config.set(name, value);
         }
+        if options.gaps == Gaps::Forbidden {
+            config.set("enable.gapless.guarantee", "true");
+        }
+        if let Some(timeout) = options.transaction_timeout {
+            config.set("transaction.timeout.ms", timeout.as_millis().to_string());
+        }
         match &options.transactional_id {
             Some(id) => config.set("transactional.id", id),
             // A broker that is down is waited for.
@@ -159,7 +192,7 @@ impl Producer {
         let reports = Arc::new(Batch::default());
         let inner = config.create_with_context(Reports(Arc::clone(&reports)));
         let inner = inner.map_err(|error| KafkaFailure::from(error).of_producer(&options.properties))?;
-        Ok(Producer { inner: Arc::new(inner), reports })
+        Ok(Producer { inner: Arc::new(inner), reports, abandoned: Arc::default() })
     }
 
     /// Whether librdkafka makes a producer of these properties at all; it connects to nobody.
@@ -173,8 +206,7 @@ impl Producer {
     ) -> Result<(), KafkaFailure> {
         // Nobody is fenced by this id: transactions are not begun, and not initialised.
         let transactional_id = transactional.then(|| "eos.check".to_owned());
-        let options =
-            ProducerOptions { transactional_id, batch_bytes: usize::MAX, properties: properties.clone() };
+        let options = ProducerOptions::in_order(transactional_id, usize::MAX, properties.clone());
         Producer::new(client, &options)?.close().await;
         Ok(())
     }
@@ -188,13 +220,9 @@ impl Producer {
         records: impl ExactSizeIterator<Item = Outgoing<'a>>,
     ) -> Vec<NotSent> {
         let count = records.len();
-        // One more, which is taken off when all are handed over: the batch cannot be done before.
-        self.reports.left.store(1, Ordering::Release);
+        self.begin_batch();
         for (index, record) in records.enumerate() {
-            self.reports.left.fetch_add(1, Ordering::AcqRel);
-            if let Err(code) = self.hand_over(index, &record).await {
-                self.reports.failed(index, code);
-                self.reports.left.fetch_sub(1, Ordering::AcqRel);
+            if !self.add(index, &record).await {
                 // Nothing behind it may slip past.
                 for behind in index + 1..count {
                     self.reports.failed(behind, Code::PurgeQueue);
@@ -202,6 +230,38 @@ impl Producer {
                 break;
             }
         }
+        self.end_batch().await
+    }
+
+    /// A batch begins: the fates of one before it are known.
+    pub(crate) fn begin_batch(&self) {
+        // One more, which is taken off when all are handed over: the batch cannot be done before.
+        self.reports.left.store(1, Ordering::Release);
+        // What an aborted one still told is nobody's here.
+        self.reports.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Hands a record over, as this one of its batch; `false` where librdkafka refuses it, which is its fate then.
+    ///
+    /// # Cancel safety
+    /// As of [`Producer::send`].
+    pub(crate) async fn add(&self, index: usize, record: &Outgoing<'_>) -> bool {
+        self.reports.left.fetch_add(1, Ordering::AcqRel);
+        match self.hand_over(index, record).await {
+            Ok(()) => true,
+            Err(code) => {
+                self.reports.failed(index, code);
+                self.reports.left.fetch_sub(1, Ordering::AcqRel);
+                false
+            }
+        }
+    }
+
+    /// Waits for the fate of all of the batch; what did not leave comes back in order.
+    ///
+    /// # Cancel safety
+    /// As of [`Producer::send`].
+    pub(crate) async fn end_batch(&self) -> Vec<NotSent> {
         if self.reports.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             loop {
                 let done = self.reports.done.notified();
@@ -259,19 +319,29 @@ impl Producer {
         self.inner.begin_transaction().map_err(|error| TransactionError::of(&error))
     }
 
+    /// Puts the group's positions into the transaction, on behalf of the member that this is.
+    ///
+    /// # Errors
+    /// [`TransactionError::Abort`], also where the group does not know the member any more.
+    pub(super) async fn send_offsets(
+        &self,
+        offsets: TopicPartitionList,
+        member: Arc<ConsumerGroupMetadata>,
+    ) -> Result<(), TransactionError> {
+        self.until_answered(move |producer, slice| {
+            producer.send_offsets_to_transaction(&offsets, &member, slice)
+        })
+        .await
+    }
+
     /// Commits. An answer that does not come is waited for as long as the transaction may take.
     ///
     /// # Errors
     /// [`TransactionError::Abort`], or [`TransactionError::Lost`] where nobody knows.
     pub(crate) async fn commit_transaction(&self) -> Result<(), TransactionError> {
-        self.blocking(|producer| {
+        self.until_answered(|producer, slice| {
             until_none_in_flight(producer);
-            loop {
-                match producer.commit_transaction(Timeout::Never) {
-                    Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
-                    outcome => return outcome,
-                }
-            }
+            producer.commit_transaction(slice)
         })
         .await
     }
@@ -281,15 +351,32 @@ impl Producer {
     /// # Errors
     /// Where this producer is of no more use.
     pub(crate) async fn abort_transaction(&self) -> Result<(), TransactionError> {
-        self.blocking(|producer| {
+        self.until_answered(|producer, slice| producer.abort_transaction(slice)).await
+    }
+
+    /// The same call again while librdkafka says that it may be made again: it goes on with the one that has begun. In slices,
+    /// so that a process that ends is not held up by brokers that are away.
+    async fn until_answered(
+        &self,
+        call: impl Fn(&ThreadedProducer<Reports>, Timeout) -> Result<(), KafkaError> + Send + 'static,
+    ) -> Result<(), TransactionError> {
+        const SLICE: Duration = Duration::from_secs(5);
+        let abandoned = Arc::clone(&self.abandoned);
+        self.blocking(move |producer| {
             loop {
-                match producer.abort_transaction(Timeout::Never) {
-                    Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+                match call(producer, Timeout::After(SLICE)) {
+                    Err(KafkaError::Transaction(error))
+                        if error.is_retriable() && !abandoned.load(Ordering::Acquire) => {}
                     outcome => return outcome,
                 }
             }
         })
         .await
+    }
+
+    /// Nobody waits for its answers any more.
+    pub(super) fn abandon(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.abandoned)
     }
 
     /// Whether librdkafka has given it up.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::error::Error as StdError;
 
 use crate::error::{BoxError, HandlerError};
+use crate::kafka_tx::{KafkaTx, Outputs};
 
 /// What a handler's Ok may hold. Today `()`; events to publish will be further implementations.
 #[diagnostic::on_unimplemented(
@@ -42,6 +43,18 @@ impl<T: Reply, E: Into<BoxError> + 'static> IntoOutcome for Result<T, E> {
             Err(error) => Err(handler_error(error)),
         }
     }
+}
+
+/// Sends what an exactly-once listener returned, where its Ok holds anything.
+///
+/// # Errors
+/// What the listener returned, or why it cannot be sent.
+pub fn send_returned<T: Outputs, E: Into<BoxError> + 'static>(
+    returned: Result<T, E>,
+    out: &mut KafkaTx,
+    to: Option<&'static str>,
+) -> Result<(), HandlerError> {
+    returned.map_err(handler_error)?.send(out, to)
 }
 
 /// Keeps the concrete error reachable: one that is already a [`HandlerError`] stays it, and `anyhow`'s is taken

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
-use super::spec::{Body, Dedupe, Isolation, OnFailure, PlainHandler};
+use super::spec::{Body, Dedupe, Isolation, OnFailure, PlainHandler, TxHandler};
+use crate::kafka_tx::KafkaTx;
 
 /// One listener that runs in this process.
 #[derive(Debug, Clone)]
@@ -76,6 +77,16 @@ impl DeadLetterTopic {
 pub(crate) enum Promise {
     /// At least once.
     Plain(PlainHandler),
+    /// Offsets before bodies, of so many queued records at once.
+    AtMostOnce(u32, PlainHandler),
+    /// Outputs and offsets in one Kafka transaction.
+    ExactlyOnce {
+        /// How long a transaction stays open for more.
+        commit_interval: Duration,
+        /// How many records it may hold.
+        commit_records: u32,
+        handler: TxHandler<KafkaTx>,
+    },
     /// Once, by one commit.
     Transactional {
         /// Its kind is the body's.
@@ -100,6 +111,8 @@ impl Promise {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Promise::Plain(_) => "plain",
+            Promise::AtMostOnce(..) => "at_most_once",
+            Promise::ExactlyOnce { .. } => "exactly_once",
             Promise::Transactional { .. } => "transactional",
         }
     }
@@ -109,6 +122,12 @@ impl std::fmt::Debug for Promise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Promise::Plain(_) => f.write_str("Plain"),
+            Promise::AtMostOnce(at_once, _) => f.debug_tuple("AtMostOnce").field(at_once).finish(),
+            Promise::ExactlyOnce { commit_interval, commit_records, handler: _ } => f
+                .debug_struct("ExactlyOnce")
+                .field("commit_interval", commit_interval)
+                .field("commit_records", commit_records)
+                .finish_non_exhaustive(),
             Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body } => f
                 .debug_struct("Transactional")
                 .field("database", database)

@@ -50,6 +50,10 @@ pub enum Mode {
     Plain,
     /// Position, inbox, the handler's rows: one commit.
     Transactional(Transactional),
+    /// Outputs and offsets: one Kafka transaction.
+    ExactlyOnce(ExactlyOnce),
+    /// The offset is committed before the body; of so many queued records at once, at the most.
+    AtMostOnce(u32),
 }
 
 /// The arguments of `retry(…)`, each `None` where it was not given.
@@ -104,6 +108,17 @@ pub struct Transactional {
     pub max_wait: Duration,
     /// `database = "…"`: a name under `[databases]`; `None` where there is one database.
     pub database: Option<&'static str>,
+}
+
+/// The arguments of `exactly_once(…)`, and `to = "…"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExactlyOnce {
+    /// `commit_interval = "100ms"`: how long a transaction stays open for more records.
+    pub commit_interval: Duration,
+    /// `commit_records = 10000`: how many it may hold before it is committed; 1 is each by itself.
+    pub commit_records: u32,
+    /// The topic of what is returned, placeholders unresolved; `None` is that of the event.
+    pub to: Option<&'static str>,
 }
 
 /// A transaction's isolation level.
@@ -191,6 +206,8 @@ impl<T> std::fmt::Debug for Handler<T> {
 pub enum Body {
     /// No transaction.
     Plain(PlainHandler),
+    /// A Kafka transaction.
+    Kafka(TxHandler<crate::KafkaTx>),
     /// A PostgreSQL transaction.
     #[cfg(feature = "postgres")]
     Postgres(Handler<crate::PgTx>),
@@ -206,6 +223,7 @@ impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Body::Plain(_) => "Plain",
+            Body::Kafka(_) => "Kafka",
             #[cfg(feature = "postgres")]
             Body::Postgres(_) => "Postgres",
             #[cfg(feature = "mysql")]
@@ -219,7 +237,8 @@ impl std::fmt::Debug for Body {
 /// A type that a transactional listener can take as `&mut T`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transaction",
-    label = "a listener takes `&mut PgTx`, `&mut MySqlTx` or `&mut SqliteTx` (or an alias of one)",
+    label = "a `transactional` listener takes `&mut PgTx`, `&mut MySqlTx` or `&mut SqliteTx` (or an alias of one); one that is \
+             `exactly_once` takes `&mut KafkaTx`",
     note = "everything else is taken by value (`Json<T>`, `Key<T>`, `State<S>`, …) or as `&Record`"
 )]
 pub trait TransactionParam: Sized {
@@ -245,5 +264,23 @@ impl TransactionParam for crate::MySqlTx {
 impl TransactionParam for crate::SqliteTx {
     fn body(handler: Handler<Self>) -> Body {
         Body::Sqlite(handler)
+    }
+}
+
+/// A type that an exactly-once listener can take as `&mut T`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken by a listener that is `exactly_once`",
+    label = "`exactly_once` is Kafka to Kafka, and takes `&mut KafkaTx` alone: a database's commit and Kafka's cannot be one",
+    note = "to write to a database and to Kafka, say `transactional`, take `&mut PgTx`, and `tx.publish(&event).await?`: the \
+            event is stored in the same commit, and the relay publishes it"
+)]
+pub trait KafkaTxParam: Sized {
+    /// Puts the handler where its runtime finds it.
+    fn body(handler: TxHandler<Self>) -> Body;
+}
+
+impl KafkaTxParam for crate::KafkaTx {
+    fn body(handler: TxHandler<Self>) -> Body {
+        Body::Kafka(handler)
     }
 }

@@ -5,6 +5,7 @@
 //! owns the other ends; dropping the lease gives the partition back, revocation cancels the lease's token.
 
 mod dead_letter;
+mod outflow;
 mod revocation;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use dead_letter::{LetterBox, LetterToTopic, Request};
+pub(crate) use outflow::{Asked, LaneGone, Outflow, OutflowEnd, Output, Portion, Stream, Tap};
 pub(crate) use revocation::Revocation;
 
 use crate::record::Record;
@@ -136,6 +138,11 @@ impl Progress {
     pub(crate) fn position(&self) -> Option<i64> {
         let position = self.0.position.load(Ordering::Relaxed);
         (position >= 0).then_some(position)
+    }
+
+    /// It is this far; the group was told by other means than ours.
+    pub(crate) fn moved_to(&self, next_offset: i64) {
+        self.0.position.store(next_offset, Ordering::Relaxed);
     }
 }
 

@@ -158,10 +158,64 @@ async fn plain_orders(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResu
     Ok(())
 }
 
+/// One that is told at most once.
+#[kafka_listener(topic = "${app.topic}", at_most_once(commit_records = 20))]
+async fn hints(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    begins(&meta);
+    behaves(&order, &meta).await?;
+    ends(&meta);
+    Ok(())
+}
+
 /// The table, and a topic as well.
 #[kafka_listener(topic = "${app.topic}", transactional, dead_letter = topic("${app.topic}-dead"))]
 async fn told_twice(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
     on_postgres(tx, &order, &meta).await
+}
+
+/// From Kafka to Kafka: each order goes on, with where it came from.
+#[kafka_listener(topic = "${app.topic}", exactly_once, retry(backoff = "20ms", max_backoff = "100ms"))]
+async fn kafka(
+    out: &mut KafkaTx,
+    Json(order): Json<Order>,
+    record: &Record,
+    meta: RecordMeta,
+) -> HandlerResult {
+    begins(&meta);
+    let passed =
+        serde_json::json!({ "order_id": order.order_id, "part": meta.partition, "off": meta.offset });
+    out.send_to("${app.topic}.out", record.key(), passed.to_string(), Headers::default()).await?;
+    if order.what == What::TooLarge {
+        out.send_to("${app.topic}.out", record.key(), "x".repeat(200_000), Headers::default()).await?;
+    }
+    behaves(&order, &meta).await?;
+    ends(&meta);
+    Ok(())
+}
+
+/// What it makes of an order.
+#[derive(Event, Serialize, Deserialize)]
+#[event(topic = "${app.topic}.out", key = customer)]
+struct Passed {
+    customer: String,
+    order_id: Uuid,
+    part: i32,
+    off: i64,
+}
+
+/// The same, by what it returns.
+#[kafka_listener(topic = "${app.topic}", exactly_once(commit_records = 1), to = "${app.topic}.out")]
+async fn kafka_one_by_one(
+    Json(order): Json<Order>,
+    meta: RecordMeta,
+) -> Result<Option<Passed>, HandlerError> {
+    begins(&meta);
+    behaves(&order, &meta).await?;
+    ends(&meta);
+    let is_passed = order.what != What::Hold;
+    let passed =
+        Passed { customer: order.customer, order_id: order.order_id, part: meta.partition, off: meta.offset };
+    Ok(is_passed.then_some(passed))
 }
 
 /// What any database's handler can do.

@@ -31,6 +31,14 @@ pub(super) struct Transaction {
     pub(super) inner: Type,
 }
 
+impl Transaction {
+    /// By its last name, for what is said of it.
+    pub(super) fn is_of_kafka(&self) -> bool {
+        let Type::Path(path) = &self.inner else { return false };
+        path.path.segments.last().is_some_and(|last| last.ident == "KafkaTx")
+    }
+}
+
 impl Shape {
     pub(super) fn read(function: &Signature, mistakes: &mut Mistakes) -> Self {
         qualifiers(function, mistakes);

@@ -13,7 +13,7 @@ use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 15] = [
     "topic",
     "topics",
     "group",
@@ -21,23 +21,19 @@ const KNOWN: [&str; 12] = [
     "deadline",
     "concurrency",
     "transactional",
+    "exactly_once",
+    "at_most_once",
+    "to",
     "retry",
     "on_failure",
     "dead_letter",
     "max_batch",
     "max_wait",
 ];
+const OF_KAFKA: [&str; 2] = ["commit_interval", "commit_records"];
 const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 7] = [
-    "exactly_once",
-    "idempotent",
-    "at_most_once",
-    "key_slots",
-    "to",
-    "commit_interval",
-    "concurrency_per_partition",
-];
+const LATER: [&str; 3] = ["idempotent", "key_slots", "concurrency_per_partition"];
 
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
@@ -48,6 +44,13 @@ pub(super) struct Words {
     pub(super) deadline_ms: u64,
     pub(super) concurrency: u16,
     pub(super) transactional: Option<Transactional>,
+    pub(super) exactly_once: Option<ExactlyOnce>,
+    /// How many records are committed at once, with the word.
+    pub(super) at_most_once: Option<(Ident, u32)>,
+    /// Those of `retry`, `on_failure` and `dead_letter` that were said, since not every listener may say them.
+    pub(super) when_it_fails: Vec<Ident>,
+    /// With its name, since not every listener may have it.
+    pub(super) to: Option<(Ident, LitStr)>,
     pub(super) retry: Retry,
     pub(super) on_failure: OnFailure,
     /// The words `on_failure = "park"`, since not every listener may say them.
@@ -80,6 +83,10 @@ impl Words {
             deadline_ms: 30_000,
             concurrency: 1,
             transactional: None,
+            exactly_once: None,
+            at_most_once: None,
+            when_it_fails: Vec::new(),
+            to: None,
             retry: Retry::default(),
             on_failure: OnFailure::default(),
             park: None,
@@ -91,6 +98,9 @@ impl Words {
         let mut topics_from: Option<String> = None;
         for argument in once_each(arguments, mistakes) {
             let word = argument.word();
+            if matches!(word.as_str(), "retry" | "on_failure" | "dead_letter") {
+                words.when_it_fails.push(argument.name.clone());
+            }
             match word.as_str() {
                 "topic" | "topics" => {
                     if topics_from.is_some() {
@@ -112,6 +122,14 @@ impl Words {
                     words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
+                "exactly_once" => words.exactly_once = Some(ExactlyOnce::read(argument, mistakes)),
+                "at_most_once" => {
+                    words.at_most_once = Some((argument.name.clone(), at_most_once(argument, mistakes)));
+                }
+                "to" => {
+                    let to = string(argument, "event.order.enriched", text::topic, mistakes);
+                    words.to = to.map(|to| (argument.name.clone(), to));
+                }
                 "retry" => words.retry = Retry::read(argument, mistakes),
                 "on_failure" => {
                     words.on_failure = choice(argument, &ON_FAILURE, mistakes).unwrap_or_default();
@@ -145,6 +163,61 @@ impl Words {
     }
 }
 
+/// `exactly_once`, with or without parentheses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ExactlyOnce {
+    pub(super) commit_interval_ms: u64,
+    pub(super) commit_records: u32,
+}
+
+impl ExactlyOnce {
+    fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
+        let mut read = ExactlyOnce { commit_interval_ms: 100, commit_records: 10_000 };
+        for argument in once_each(&inside(argument, "commit_interval = \"100ms\"", mistakes), mistakes) {
+            match argument.word().as_str() {
+                "commit_interval" => {
+                    let interval = duration(argument, "100ms", mistakes);
+                    read.commit_interval_ms = interval.unwrap_or(read.commit_interval_ms);
+                }
+                "commit_records" => {
+                    let records = number(argument, "10000", &(1..=1_000_000), mistakes);
+                    read.commit_records = records.unwrap_or(read.commit_records);
+                }
+                _ => {
+                    misplaced(argument, &OF_KAFKA, "`exactly_once(…)`", mistakes);
+                }
+            }
+        }
+        read
+    }
+}
+
+/// `at_most_once`, with or without parentheses: how many records are committed at once.
+fn at_most_once(argument: &Argument, mistakes: &mut Mistakes) -> u32 {
+    let mut at_once = 100;
+    for argument in once_each(&inside(argument, "commit_records = 1", mistakes), mistakes) {
+        if argument.word() == "commit_records" {
+            at_once = number(argument, "1", &(1..=10_000), mistakes).unwrap_or(at_once);
+        } else {
+            misplaced(argument, &["commit_records"], "`at_most_once(…)`", mistakes);
+        }
+    }
+    at_once
+}
+
+/// What stands in the parentheses of a word that may have some.
+fn inside(argument: &Argument, example: &str, mistakes: &mut Mistakes) -> Vec<Argument> {
+    match &argument.value {
+        Value::Absent => Vec::new(),
+        Value::Inside(tokens) => each(tokens.clone(), mistakes),
+        Value::Given(value) => {
+            let word = argument.word();
+            mistakes.at(value, format!("`{word}` takes no value; write it alone, or `{word}({example})`"));
+            Vec::new()
+        }
+    }
+}
+
 impl Transactional {
     fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
         let word = argument.name.clone();
@@ -155,18 +228,7 @@ impl Transactional {
             group_commit: None,
             database: None,
         };
-        let inside = match &argument.value {
-            Value::Absent => Vec::new(),
-            Value::Inside(tokens) => each(tokens.clone(), mistakes),
-            Value::Given(value) => {
-                mistakes.at(
-                    value,
-                    "`transactional` takes no value; write it alone, or `transactional(isolation = \"…\")`",
-                );
-                Vec::new()
-            }
-        };
-        for argument in once_each(&inside, mistakes) {
+        for argument in once_each(&inside(argument, "isolation = \"…\"", mistakes), mistakes) {
             match argument.word().as_str() {
                 "isolation" => read.isolation = Isolation::read(argument, mistakes).unwrap_or_default(),
                 "dedupe" => read.dedupe = choice(argument, &DEDUPE, mistakes).unwrap_or_default(),
@@ -200,6 +262,8 @@ pub(super) fn misplaced<'a>(
         format!("`{word}` is not available yet; it comes with a later version of eos")
     } else if INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the transaction; write `transactional({word} = …)`")
+    } else if OF_KAFKA.contains(&word.as_str()) {
+        format!("`{word}` belongs to the Kafka transaction; write `exactly_once({word} = …)`")
     } else if retry::INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the attempts; write `retry({word} = …)`")
     } else if KNOWN.contains(&word.as_str()) {

@@ -69,11 +69,8 @@ impl Sender {
     /// A producer without transactions.
     pub(super) fn at_least_once(setting: &Setting) -> Result<Self, String> {
         let batch_bytes = setting.topics.smallest_limit();
-        let options = ProducerOptions {
-            transactional_id: None,
-            batch_bytes: batch_bytes.saturating_sub(ENVELOPE),
-            properties: setting.options.properties.clone(),
-        };
+        let batch = batch_bytes.saturating_sub(ENVELOPE);
+        let options = ProducerOptions::in_order(None, batch, setting.options.properties.clone());
         let producer = Producer::new(&setting.client, &options).map_err(|error| error.to_string())?;
         Ok(Sender { producer, markers: None, batch_bytes })
     }
@@ -87,11 +84,9 @@ impl Sender {
         let max_bytes = setting.topics.markers(&topic, PARTITIONS).await?;
         let partition = i32::from(first_slot / GRAIN);
         let batch_bytes = setting.topics.smallest_limit();
-        let options = ProducerOptions {
-            transactional_id: Some(format!("eos.outbox.{}.{first_slot}", setting.database_id)),
-            batch_bytes: batch_bytes.min(max_bytes).saturating_sub(ENVELOPE),
-            properties: setting.options.properties.clone(),
-        };
+        let id = Some(format!("eos.outbox.{}.{first_slot}", setting.database_id));
+        let batch = batch_bytes.min(max_bytes).saturating_sub(ENVELOPE);
+        let options = ProducerOptions::in_order(id, batch, setting.options.properties.clone());
         let producer = Producer::new(&setting.client, &options).map_err(|error| error.to_string())?;
         producer.init_transactions().await.map_err(|error| error.to_string())?;
         fault::point("relay_after_init");

@@ -143,7 +143,7 @@ impl Pending {
 impl Origin {
     /// Of the group, the record and a number: the same whenever this record is handled by this group. The record's time
     /// is in it so that a topic that was made anew does not repeat the ids of the old one.
-    fn id(&self, ordinal: u32) -> Uuid {
+    pub(crate) fn id(&self, ordinal: u32) -> Uuid {
         let mut name = Vec::with_capacity(96);
         for part in [&*self.group, self.record.topic()] {
             name.extend((part.len() as u32).to_be_bytes());

@@ -1,0 +1,410 @@
+//! An exactly-once listener's partition: what its records leave goes into Kafka in one transaction with their offsets.
+//!
+//! A worker runs the handler on record after record, and passes what they leave to its member's lane (`source/outflow.rs`),
+//! which commits. A handler that fails has sent nothing, so that it costs no transaction; a record that no attempt can
+//! handle goes to its topic of dead letters as an output like any other. Where a transaction comes to nothing the worker goes
+//! back to what the group has committed. When its partition is revoked it passes what it has, and waits for its commit.
+//!
+//! ```text
+//! lease → where did the group get to? → are we of the group? → seek → handle → pass → handle → pass …
+//!            ↑                                                                   │ the run came to nothing
+//!            └───────────────────────────────────────────────────────────────────┘
+//! ```
+
+use std::sync::Arc;
+
+use super::breaker::Admits;
+use super::failure::{Chain, Failure, Next};
+use super::invoke::invoke;
+use super::log::Fate;
+use super::owner::{Halt, Trouble};
+use super::plain::where_to;
+use super::queue::Queue;
+use super::span;
+use super::stopped::stopped;
+use super::watchdog::Running;
+use super::work::Work;
+use crate::error::BoxError;
+use crate::kafka_tx::KafkaTx;
+use crate::listener::spec::TxHandler;
+use crate::record::Record;
+use crate::settings::Start;
+use crate::source::{Lease, LetterToTopic, Outflow, Portion, SourceError, Stream};
+use crate::store::Reason;
+
+/// Outputs of a portion at the most, which may be one record's more.
+const OUTPUTS: usize = 512;
+/// A dead letter has so many forms, each smaller than the one before.
+const FORMS: u32 = 3;
+
+/// Works on a lease until it is revoked.
+pub(crate) async fn run(lease: Lease, work: Arc<Work>, outflow: Outflow, handler: TxHandler<KafkaTx>) {
+    let stream = open(&outflow, &lease, &work);
+    let queue = Queue::new(lease, &work.board);
+    let running = work.watchdog.watch(&work, &queue.lease.topic, queue.lease.partition);
+    let start = work.start;
+    let mut worker = Worker { work: &work, handler, queue, outflow, stream, running, start, suspicions: 0 };
+    loop {
+        let halted = match worker.begin().await {
+            Ok(()) => worker.until_halt().await,
+            Err(halt) => Some((halt, None)),
+        };
+        match halted {
+            None => {}
+            Some((Halt::Revoked, _)) => return worker.stream.settle().await,
+            Some((Halt::Stop(why), offset)) => {
+                worker.stream.settle().await;
+                // What stands before it was not committed, and comes again first.
+                if worker.stream.is_void() {
+                    continue;
+                }
+                return stopped(&work, &worker.queue.lease, offset, &*why).await;
+            }
+        }
+    }
+}
+
+struct Worker<'w> {
+    work: &'w Arc<Work>,
+    handler: TxHandler<KafkaTx>,
+    queue: Queue,
+    outflow: Outflow,
+    stream: Stream,
+    running: Arc<Running>,
+    start: Start,
+    /// In a row.
+    suspicions: u32,
+}
+
+/// A place at the lane; what is committed there counts as applied.
+fn open(outflow: &Outflow, lease: &Lease, work: &Arc<Work>) -> Stream {
+    let counts = Arc::clone(work);
+    outflow.open(lease, Box::new(move |applied| counts.counts.applied.add(applied)))
+}
+
+/// What the worker holds that is not passed on yet.
+struct Holding {
+    out: KafkaTx,
+    records: u32,
+    applied: u64,
+    next: i64,
+}
+
+/// What became of a record.
+enum Done {
+    /// What it leaves is in hand.
+    InHand,
+    /// The run came to nothing meanwhile.
+    Void,
+}
+
+type Halted = (Halt, Option<i64>);
+
+impl Worker<'_> {
+    /// Starts reading where the group has committed, in a new run.
+    async fn begin(&mut self) -> Result<(), Halt> {
+        let revoked = self.queue.lease.revoked.clone();
+        let mut trouble = Trouble::default();
+        loop {
+            let began = tokio::select! {
+                biased;
+                () = revoked.cancelled() => return Err(Halt::Revoked),
+                began = self.try_begin() => began,
+            };
+            match began {
+                Ok(true) => {
+                    self.work.counts.taken.one();
+                    self.queue.post.is_well();
+                    return Ok(());
+                }
+                Ok(false) => tracing::debug!(
+                    listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
+                    "the group did not confirm that the partition is ours; asking again"
+                ),
+                Err(SourceError::Revoked) => return Err(Halt::Revoked),
+                Err(error) => {
+                    trouble.say(self.work, &self.queue.lease, "could not find out where to start", &error)
+                }
+            }
+            if self.queue.lease.revoked_within(self.work.retry.wait(trouble.failures.max(1))).await {
+                return Err(Halt::Revoked);
+            }
+        }
+    }
+
+    /// The order matters: the lane settles what was in doubt before it tells who we are; what it then keeps is good if the
+    /// group accepts us afterwards, since we still have the partition.
+    async fn try_begin(&mut self) -> Result<bool, SourceError> {
+        self.stream.begin();
+        let introduction = self.stream.introduce().await.map_err(|_| not_yet())?;
+        let lease = &self.queue.lease;
+        let offset = where_to(self.work, lease, self.start).await?.offset;
+        if !lease.confirm(offset).await? {
+            return Ok(false);
+        }
+        self.stream.introduced(introduction).await.map_err(|_| not_yet())?;
+        self.queue.seek(offset).await?;
+        tracing::debug!(
+            listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
+            position = offset, "reading from where the group has committed"
+        );
+        Ok(true)
+    }
+
+    /// `None` where the partition has to be begun again.
+    async fn until_halt(&mut self) -> Option<Halted> {
+        let revoked = self.queue.lease.revoked.clone();
+        let suspicion = self.queue.lease.suspicion();
+        let mut holding: Option<Holding> = None;
+        loop {
+            if self.stream.is_void() {
+                return None;
+            }
+            let record = match self.queue.try_next() {
+                Some(record) => record,
+                None => {
+                    if let Some(held) = holding.take()
+                        && self.pass(held).await.is_err()
+                    {
+                        return Some((Halt::Revoked, None));
+                    }
+                    tokio::select! {
+                        biased;
+                        () = revoked.cancelled() => return Some((Halt::Revoked, None)),
+                        () = self.stream.voided() => return None,
+                        () = suspicion.notified() => {
+                            self.log_is_another().await;
+                            return None;
+                        }
+                        record = self.queue.next() => match record {
+                            Some(record) => record,
+                            None => return Some((Halt::Revoked, None)),
+                        },
+                    }
+                }
+            };
+            if revoked.is_cancelled() {
+                if let Some(held) = holding {
+                    drop(self.pass(held).await);
+                }
+                return Some((Halt::Revoked, None));
+            }
+            let mut held = holding.take().unwrap_or_else(|| Holding {
+                out: KafkaTx::new(Arc::clone(&self.work.group), record.clone()),
+                records: 0,
+                applied: 0,
+                next: record.offset(),
+            });
+            match self.handle(&mut held, &record).await {
+                Ok(Done::InHand) => {
+                    self.queue.post.is_well();
+                    held.records += 1;
+                    held.next = record.offset() + 1;
+                    if held.records < self.stream.portion() && held.out.len() < OUTPUTS {
+                        holding = Some(held);
+                    } else if self.pass(held).await.is_err() {
+                        return Some((Halt::Revoked, None));
+                    }
+                }
+                Ok(Done::Void) => return None,
+                Err(halt) => {
+                    drop(self.pass(held).await);
+                    return Some((halt, Some(record.offset())));
+                }
+            }
+        }
+    }
+
+    /// The log does not have what should come next: what was passed of it is given up, and where to go on is found out anew,
+    /// ever more rarely.
+    async fn log_is_another(&mut self) {
+        self.stream = self.reopen();
+        self.suspicions += 1;
+        tracing::warn!(
+            listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
+            "the log cannot be read where the group has committed; asking the group again"
+        );
+        let wait = self.work.retry.wait(self.suspicions);
+        let _revoked = self.queue.lease.revoked_within(wait).await;
+    }
+
+    fn reopen(&self) -> Stream {
+        open(&self.outflow, &self.queue.lease, self.work)
+    }
+
+    async fn pass(&self, mut held: Holding) -> Result<(), crate::source::LaneGone> {
+        if held.records == 0 {
+            return Ok(());
+        }
+        let Holding { records, applied, next, .. } = held;
+        let portion = Portion { outputs: held.out.take(), records, applied, next };
+        self.stream.pass(portion).await
+    }
+
+    /// Runs the handler until it is done, or the record is set aside.
+    async fn handle(&mut self, held: &mut Holding, record: &Record) -> Result<Done, Halt> {
+        let work = self.work;
+        let mut attempt = 1;
+        if let Some((times, why)) = self.stream.refusals(record.offset()) {
+            return self.refused(held, record, times, &why);
+        }
+        loop {
+            held.out.turn_to(record);
+            let delivery = work.delivery(record, attempt);
+            work.counts.begun.one();
+            let outcome = {
+                let _running = self.running.begin(record.offset());
+                let span = span::of(work, std::slice::from_ref(&delivery));
+                invoke((self.handler)(&mut held.out, &delivery), work.deadline, span).await
+            };
+            let Err(failure) = outcome else {
+                work.outage.over(&work.id);
+                work.breaker.succeeded();
+                held.applied += 1;
+                return Ok(Done::InHand);
+            };
+            held.out.undo();
+            if self.pass_what_is_done(held, record).await.is_err() {
+                return Err(Halt::Revoked);
+            }
+            let wait = match self.failed(held, record, attempt, &failure)? {
+                None => return Ok(Done::InHand),
+                Some(wait) => wait,
+            };
+            attempt += u32::from(wait.counts);
+            if self.queue.lease.revoked_within(wait.wait).await {
+                return Err(Halt::Revoked);
+            }
+            if wait.is_outage && !self.turn().await {
+                return Err(Halt::Revoked);
+            }
+            if self.stream.is_void() {
+                return Ok(Done::Void);
+            }
+        }
+    }
+
+    /// Nobody waits for a record that is tried again.
+    async fn pass_what_is_done(
+        &self,
+        held: &mut Holding,
+        record: &Record,
+    ) -> Result<(), crate::source::LaneGone> {
+        let out = KafkaTx::new(Arc::clone(&self.work.group), record.clone());
+        let fresh = Holding { out, records: 0, applied: 0, next: held.next };
+        self.pass(std::mem::replace(held, fresh)).await
+    }
+
+    /// What follows; `None` where the record is set aside.
+    fn failed(
+        &self,
+        held: &mut Holding,
+        record: &Record,
+        attempt: u32,
+        failure: &Failure,
+    ) -> Result<Option<Wait>, Halt> {
+        let work = self.work;
+        let next = failure.next(&work.classify);
+        if next == Next::Outage {
+            work.outage.found(&work.id, &self.queue.lease, &work.retry, failure);
+            return Ok(Some(Wait { wait: work.retry.wait(1), counts: false, is_outage: true }));
+        }
+        work.outage.over(&work.id);
+        work.counts.failed.one();
+        let is_last = next == Next::SetAside || attempt >= work.retry.max;
+        let wait = match work.dead_letters.topic() {
+            Some(_) if is_last => match work.breaker.admits() {
+                Admits::Now => {
+                    self.set_aside(
+                        held,
+                        record,
+                        attempt,
+                        failure.reason(next),
+                        &Chain(failure).to_string(),
+                        0,
+                    );
+                    return Ok(None);
+                }
+                Admits::After(wait, is_news) => {
+                    if is_news {
+                        work.say_that_the_program_is_bad(record, failure, wait);
+                    }
+                    Wait { wait: wait.min(work.retry.max_backoff), counts: false, is_outage: false }
+                }
+            },
+            _ if matches!(next, Next::SetAside | Next::Stop) => {
+                return Err(Halt::Stop(said(failure)));
+            }
+            _ => {
+                let wait = work.retry.wait(attempt);
+                work.say(record, attempt, &Chain(failure).to_string(), Fate::Again(wait));
+                Wait { wait, counts: true, is_outage: false }
+            }
+        };
+        work.counts.retried.one();
+        self.queue.post.tries_again(record.offset(), attempt, work.attempts_at_most(), failure);
+        Ok(Some(wait))
+    }
+
+    /// Its outputs were refused by Kafka: it is set aside, in a smaller form each time.
+    fn refused(&self, held: &mut Holding, record: &Record, times: u32, why: &str) -> Result<Done, Halt> {
+        let why = format!("Kafka refuses what the handler sent: {why}");
+        if times > FORMS || self.work.dead_letters.topic().is_none() {
+            return Err(Halt::Stop(why.into()));
+        }
+        held.out.turn_to(record);
+        self.set_aside(held, record, 1, Reason::Failed, &why, times - 1);
+        Ok(Done::InHand)
+    }
+
+    /// Goes to its topic as an output of the same transaction.
+    fn set_aside(
+        &self,
+        held: &mut Holding,
+        record: &Record,
+        attempts: u32,
+        reason: Reason,
+        error: &str,
+        refusals: u32,
+    ) {
+        let Some(topic) = self.work.dead_letters.topic() else { return };
+        let letter = LetterToTopic {
+            to: topic.of(record.topic()),
+            record: record.clone(),
+            group: Arc::clone(&self.work.group),
+            reason: reason.word().to_owned(),
+            error: error.to_owned(),
+            id: None,
+        };
+        held.out.turn_to(record);
+        held.out.push(self.stream.dead_letter(&letter, refusals));
+        self.work.counts.set_aside.one();
+        self.work.say(record, attempts, error, Fate::DeadInTopic(&letter.to, reason));
+    }
+
+    /// Waits while what the listener needs is down; `false` where the partition is not ours any more.
+    async fn turn(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.queue.lease.revoked.cancelled() => false,
+            () = self.work.outage.turn(&self.work.retry) => true,
+        }
+    }
+}
+
+/// Before a record is tried again.
+struct Wait {
+    wait: std::time::Duration,
+    /// Whether the attempt counts.
+    counts: bool,
+    is_outage: bool,
+}
+
+/// In a sentence that outlives the failure.
+fn said(failure: &Failure) -> BoxError {
+    Chain(failure).to_string().into()
+}
+
+fn not_yet() -> SourceError {
+    SourceError::Broker("the lane of transactions does not answer".into())
+}

@@ -1,0 +1,233 @@
+//! What an exactly-once listener writes with: outputs wait here until its function has returned, so that a failed attempt
+//! leaves nothing.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::HandlerError;
+use crate::event::{Event, EventValue, TYPE_HEADER};
+use crate::record::{Headers, Record};
+use crate::settings;
+use crate::source::Output;
+use crate::store::Origin;
+use crate::trace;
+
+/// The header that duplicates share.
+const MESSAGE_ID: &str = "message-id";
+const VERSION_HEADER: &str = "schema-version";
+
+/// The outputs of one record, in a listener that is `exactly_once`: they and its offset are committed in one Kafka
+/// transaction.
+///
+/// ```no_run
+/// use eos_runtime::prelude::*;
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(topic = "event.order", key = order_id)]
+/// struct OrderPlaced { order_id: u64, amount_cents: i64 }
+///
+/// #[derive(Event, Serialize, Deserialize)]
+/// #[event(topic = "event.order.large", key = order_id)]
+/// struct LargeOrder { order_id: u64 }
+///
+/// #[kafka_listener(exactly_once)]
+/// async fn large_orders(out: &mut KafkaTx, order: OrderPlaced) -> HandlerResult {
+///     if order.amount_cents > 1_000_000 {
+///         out.send(&LargeOrder { order_id: order.order_id }).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// Nothing is sent while the function runs: a failed attempt leaves nothing, and costs no transaction. Outputs of one record
+/// keep their order for each key. Each has a header `message-id` that is the same whenever the record is handled (a UUID,
+/// version 5), so that also those who read uncommitted records can tell a copy.
+pub struct KafkaTx {
+    group: Arc<str>,
+    /// The record that is being handled.
+    record: Record,
+    outputs: Vec<(i64, Output)>,
+    /// How many of them are earlier records'.
+    before: usize,
+    /// Given out for this record.
+    ids: u32,
+}
+
+#[expect(
+    clippy::unused_async,
+    reason = "to send is part of the transaction's work; that outputs wait in memory is not the caller's business"
+)]
+impl KafkaTx {
+    /// Sends an event to its topic.
+    ///
+    /// # Errors
+    /// It cannot be encoded, or its topic has a placeholder without a value; no further attempt can help.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn send<E: Event>(&mut self, event: &E) -> Result<(), HandlerError> {
+        self.add_event(event, E::TOPIC)
+    }
+
+    /// Sends events in their order.
+    ///
+    /// # Errors
+    /// As of [`KafkaTx::send`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn send_all<'e, E: Event + 'e>(
+        &mut self,
+        events: impl IntoIterator<Item = &'e E>,
+    ) -> Result<(), HandlerError> {
+        events.into_iter().try_for_each(|event| self.add_event(event, E::TOPIC))
+    }
+
+    /// Sends bytes: for payloads that are no [`Event`]. `None::<&[u8]>` is no key, or a tombstone.
+    ///
+    /// ```no_run
+    /// # async fn example(out: &mut eos_runtime::KafkaTx) -> Result<(), eos_runtime::HandlerError> {
+    /// out.send_to("state.order", "order-7", None::<&[u8]>, Default::default()).await?; // a tombstone
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The topic has a placeholder without a value, or a header's name is not UTF-8.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn send_to(
+        &mut self,
+        topic: &str,
+        key: impl EventValue,
+        payload: impl EventValue,
+        headers: Headers,
+    ) -> Result<(), HandlerError> {
+        self.add(Cow::Owned(topic.to_owned()), key.to_bytes(), payload.to_bytes(), &headers, None)
+    }
+}
+
+impl KafkaTx {
+    pub(crate) fn new(group: Arc<str>, record: Record) -> Self {
+        KafkaTx { group, record, outputs: Vec::new(), before: 0, ids: 0 }
+    }
+
+    /// The next record: what earlier ones have sent stays.
+    pub(crate) fn turn_to(&mut self, record: &Record) {
+        self.record = record.clone();
+        (self.before, self.ids) = (self.outputs.len(), 0);
+    }
+
+    /// Forgets what this record has sent: its attempt has failed.
+    pub(crate) fn undo(&mut self) {
+        self.outputs.truncate(self.before);
+        self.ids = 0;
+    }
+
+    /// How many outputs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// One that the runtime makes.
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push((self.record.offset(), output));
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<(i64, Output)> {
+        self.before = 0;
+        std::mem::take(&mut self.outputs)
+    }
+
+    pub(crate) fn add_event<E: Event>(&mut self, event: &E, topic: &'static str) -> Result<(), HandlerError> {
+        let payload = event.encode().map_err(HandlerError::fatal)?;
+        let (key, headers) = (event.key(), event.headers());
+        self.add(Cow::Borrowed(topic), key, Some(payload), &headers, Some((E::TYPE, E::VERSION)))
+    }
+
+    fn add(
+        &mut self,
+        topic: Cow<'static, str>,
+        key: Option<Bytes>,
+        payload: Option<Bytes>,
+        own: &Headers,
+        event: Option<(&'static str, Option<u32>)>,
+    ) -> Result<(), HandlerError> {
+        let topic = match topic.contains("${") {
+            true => Cow::Owned(settings::resolve(&topic).map_err(HandlerError::fatal)?),
+            false => topic,
+        };
+        let mut headers: Vec<(Cow<'static, str>, Option<Bytes>)> = Vec::with_capacity(own.len() + 4);
+        for (name, value) in own.iter() {
+            let name = std::str::from_utf8(name).map_err(HandlerError::fatal)?;
+            headers.push((Cow::Owned(name.to_owned()), value.map(Bytes::copy_from_slice)));
+        }
+        if own.get(MESSAGE_ID).is_none() {
+            let id = Origin { group: Arc::clone(&self.group), record: self.record.clone() }.id(self.ids);
+            headers.push((Cow::Borrowed(MESSAGE_ID), Some(Bytes::from(id.to_string()))));
+        }
+        self.ids += 1;
+        if let Some((type_name, version)) = event {
+            headers.push((Cow::Borrowed(TYPE_HEADER), Some(Bytes::from_static(type_name.as_bytes()))));
+            if let Some(version) = version {
+                headers.push((Cow::Borrowed(VERSION_HEADER), Some(version.to_string().into())));
+            }
+        }
+        if own.get(trace::HEADER).is_none()
+            && let Some(trace) =
+                trace::current().or_else(|| self.record.header(trace::HEADER).map(Bytes::copy_from_slice))
+        {
+            headers.push((Cow::Borrowed(trace::HEADER), Some(trace)));
+        }
+        self.outputs.push((self.record.offset(), Output { topic, key, payload, headers }));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KafkaTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaTx").field("outputs", &self.outputs.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the Ok of an exactly-once listener may hold: an [`Event`], a `Vec` or an `Option` of one, or `()`.
+#[diagnostic::on_unimplemented(
+    message = "an exactly-once listener cannot return `{Self}`",
+    label = "its Ok is an event, a `Vec` or an `Option` of one, or `()`",
+    note = "derive `Event` for the type; or take `out: &mut KafkaTx`, and send what you like"
+)]
+pub trait Outputs {
+    /// Sends what it holds, to this topic where one is said.
+    ///
+    /// # Errors
+    /// As of [`KafkaTx::send`].
+    fn send(self, out: &mut KafkaTx, to: Option<&'static str>) -> Result<(), HandlerError>;
+}
+
+impl Outputs for () {
+    fn send(self, _out: &mut KafkaTx, _to: Option<&'static str>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Event> Outputs for E {
+    fn send(self, out: &mut KafkaTx, to: Option<&'static str>) -> Result<(), HandlerError> {
+        out.add_event(&self, to.unwrap_or(E::TOPIC))
+    }
+}
+
+impl<E: Event> Outputs for Vec<E> {
+    fn send(self, out: &mut KafkaTx, to: Option<&'static str>) -> Result<(), HandlerError> {
+        self.iter().try_for_each(|event| out.add_event(event, to.unwrap_or(E::TOPIC)))
+    }
+}
+
+impl<E: Event> Outputs for Option<E> {
+    fn send(self, out: &mut KafkaTx, to: Option<&'static str>) -> Result<(), HandlerError> {
+        self.iter().try_for_each(|event| out.add_event(event, to.unwrap_or(E::TOPIC)))
+    }
+}

@@ -1,0 +1,14 @@
+use eos_runtime::prelude::*;
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(topic = "event.order", key = order_id)]
+struct OrderPlaced {
+    order_id: u64,
+}
+
+#[kafka_listener]
+async fn on_order(_out: &mut KafkaTx, _order: OrderPlaced) -> HandlerResult {
+    Ok(())
+}
+
+fn main() {}
