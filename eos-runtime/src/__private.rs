@@ -10,8 +10,8 @@ pub use crate::extract::{
 };
 pub use crate::listener::outcome::{IntoOutcome, Reply};
 pub use crate::listener::spec::{
-    BatchHandler, Body, DeadLetters, Dedupe, Handler, HandlerFuture, Isolation, ListenerSpec, Mode,
-    OnFailure, PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
+    BatchHandler, Body, DeadLetters, Dedupe, Handler, HandlerFuture, IdSource, Idempotent, Isolation,
+    ListenerSpec, Mode, OnFailure, OnOutage, PlainHandler, Retry, TransactionParam, Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
 pub use crate::outbox::scope::{

@@ -8,6 +8,7 @@ pub mod admin;
 mod app;
 mod consumer;
 pub mod dead_letters;
+mod dedupe;
 mod error;
 mod event;
 mod extract;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
@@ -17,12 +17,13 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("listener", &["extract", "error"]),
     ("source", &["record", "error"]),
     ("store", &["listener", "settings", "record", "error", "trace"]),
+    ("dedupe", &["settings", "error"]),
     ("kafka", &["metrics", "source", "settings", "record", "error"]),
     (
         "consumer",
         &[
-            "metrics", "source", "store", "listener", "extract", "settings", "record", "error", "trace",
-            "fault",
+            "metrics", "source", "store", "dedupe", "listener", "extract", "settings", "record", "error",
+            "trace", "fault",
         ],
     ),
     ("dead_letters", &["kafka", "store", "source", "settings", "record", "error", "fault"]),
@@ -35,6 +36,7 @@ const DOORS: [(&str, &[&str]); 18] = [
             "admin",
             "consumer",
             "dead_letters",
+            "dedupe",
             "outbox",
             "kafka",
             "embedded",
@@ -52,10 +54,11 @@ const DOORS: [(&str, &[&str]); 18] = [
 ];
 
 /// Rooms, or single files, that may name a crate.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("axum", &["admin"]),
     ("metrics_exporter_prometheus", &["admin"]),
     ("rdkafka", &["kafka"]),
+    ("redis", &["dedupe"]),
     // A service hands its own pools and errors to the outermost files of other rooms.
     (
         "sqlx",

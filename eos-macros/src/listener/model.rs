@@ -4,6 +4,7 @@
 //! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
 //! a parameter, and a listener without a topic takes an event.
 
+mod idempotent;
 mod retry;
 mod signature;
 mod text;
@@ -56,6 +57,7 @@ pub(crate) enum Topics {
 #[derive(Debug)]
 pub(crate) enum Mode {
     Plain,
+    Idempotent(Idempotent),
     Transactional {
         /// The `T` of the parameter `&mut T`.
         transaction: Box<Type>,
@@ -81,6 +83,33 @@ pub(crate) enum Dedupe {
     #[default]
     MessageId,
     Position,
+}
+
+/// `idempotent(redis, …)`.
+#[derive(Debug, Clone)]
+pub(crate) struct Idempotent {
+    pub(crate) id: IdSource,
+    pub(crate) ttl_ms: u64,
+    pub(crate) lease_ms: u64,
+    pub(crate) on_outage: OnOutage,
+}
+
+/// `id = …`.
+#[derive(Debug, Clone)]
+pub(crate) enum IdSource {
+    MessageId,
+    Position,
+    Key,
+    Header(LitStr),
+    Field(LitStr),
+}
+
+/// `on_outage = "…"`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum OnOutage {
+    #[default]
+    Wait,
+    Process,
 }
 
 /// `retry(…)`; what is `None` is for the settings to say.
@@ -154,7 +183,13 @@ impl Listener {
             );
         }
         let batch = batch(&words, &shape, mistakes);
-        let mode = mode(words.transactional, shape.transaction, batch, mistakes);
+        let mode = match words.idempotent {
+            Some((word, idempotent)) => {
+                idempotent::alone(&word, words.transactional.as_ref(), shape.transaction.as_ref(), mistakes);
+                Some(Mode::Idempotent(idempotent))
+            }
+            None => mode(words.transactional, shape.transaction, batch, mistakes),
+        };
         Some(Listener {
             function: shape.name,
             id: words.id.map_or(Id::Path, Id::Given),

@@ -72,7 +72,9 @@ async fn through(
     record: Record,
 ) -> Result<Once, BoxError> {
     match promise {
-        Promise::Plain(handler) => once::plain(work, *handler, &record).await,
+        Promise::Plain(handler) | Promise::Idempotent(handler, _) => {
+            once::plain(work, *handler, &record).await
+        }
         Promise::Transactional { database, body, .. } => match (&opened[database.0], *body) {
             #[cfg(feature = "postgres")]
             (Opened::Postgres(bound), Body::Postgres(handler)) => {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::builder::App;
 use super::checks;
 use super::databases::{Databases, PlannedDatabase};
+use super::dedupe::link;
 use super::select::Selection;
 use super::target::Target;
 use crate::consumer::Classify;
+use crate::dedupe::Link;
 use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::listener::resolved::{DeadLetterTopic, DeadLetters, Listener, Promise};
@@ -29,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) databases: Vec<PlannedDatabase>,
     pub(crate) states: States,
     pub(crate) classify: Classify,
+    /// What idempotent listeners remember ids in, where there is one.
+    pub(super) redis: Option<Arc<Link>>,
     /// Whether this process publishes from the outboxes of its databases.
     pub(crate) relays: bool,
     /// Worth a warning, but no mistake.
@@ -78,6 +82,7 @@ impl Plan {
             );
         }
         checks::one_listener_a_topic(&listeners, &found);
+        let redis = link(&listeners, &settings.redis, &found);
         #[cfg(feature = "admin")]
         let admin = super::admin::Planned::make(&mut app, &settings, &found);
         found.into_mistakes().map_err(Error::Setup)?;
@@ -87,6 +92,7 @@ impl Plan {
             databases,
             states,
             classify: Classify::new(app.rules),
+            redis,
             relays: relay_alone || settings.outbox.relay == RelayRuns::On,
             remarks: loaded.remarks,
             #[cfg(feature = "admin")]
@@ -244,7 +250,7 @@ impl<'a> Making<'a> {
             Some(settings::OnFailure::Block) => OnFailure::Block,
             None => spec.on_failure,
         };
-        if (on_failure, spec.mode) == (OnFailure::Park, Mode::Plain) {
+        if on_failure == OnFailure::Park && matches!(spec.mode, Mode::Plain | Mode::Idempotent(_)) {
             self.found.add(format!(
                 "listener `{}`: `on_failure = \"park\"`, but it has no database to park records in; make it `transactional`, \
                  or choose `block`",
@@ -276,8 +282,8 @@ impl<'a> Making<'a> {
             (DeadLetter::Off, _) => DeadLetters::Off,
             (DeadLetter::Table, Mode::Transactional(_)) => DeadLetters::Table,
             (DeadLetter::Topic, Mode::Transactional(_)) => DeadLetters::TableAndTopic(topic()),
-            (DeadLetter::Topic, Mode::Plain) => DeadLetters::Topic(topic()),
-            (DeadLetter::Table, Mode::Plain) => {
+            (DeadLetter::Topic, Mode::Plain | Mode::Idempotent(_)) => DeadLetters::Topic(topic()),
+            (DeadLetter::Table, Mode::Plain | Mode::Idempotent(_)) => {
                 self.found.add(format!(
                     "listener `{}`: `dead_letter = \"table\"`, but it has no database to keep them in; choose `topic` or \
                      `off`",
@@ -312,9 +318,12 @@ impl<'a> Making<'a> {
         let body = (spec.body)();
         let transactional = match (spec.mode, body) {
             (Mode::Plain, Body::Plain(handler)) => return Some(Promise::Plain(handler)),
+            (Mode::Idempotent(options), Body::Plain(handler)) => {
+                return Some(Promise::Idempotent(handler, options));
+            }
             (Mode::Transactional(transactional), _) => transactional,
             // The attribute lets nobody write this.
-            (Mode::Plain, _) => {
+            (Mode::Plain | Mode::Idempotent(_), _) => {
                 self.found.add(format!("listener `{}` takes a transaction without `transactional`", spec.id));
                 return None;
             }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::dedupe::deduped;
 use super::look::look;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
@@ -183,6 +184,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             dedupe: Dedupe::Position,
             group_commit: 1,
             max_wait: Duration::ZERO,
+            deduped: deduped(listener, &settings.redis, plan.redis.as_ref()),
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),
@@ -240,7 +242,7 @@ fn consumers(
 fn on_lease(listener: &Listener, work: &Arc<Work>, databases: &[Opened]) -> OnLease {
     let work = Arc::clone(work);
     match &listener.promise {
-        Promise::Plain(handler) => {
+        Promise::Plain(handler) | Promise::Idempotent(handler, _) => {
             let handler = *handler;
             Box::new(move |lease| tokio::spawn(run_plain(lease, Arc::clone(&work), handler)))
         }

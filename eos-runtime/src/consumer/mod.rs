@@ -16,6 +16,7 @@
 mod board;
 mod breaker;
 mod failure;
+mod idempotent;
 mod invoke;
 mod log;
 mod log_identity;
@@ -42,6 +43,7 @@ pub(crate) use board::Board;
 pub(crate) use board::{Seen, State};
 pub(crate) use breaker::Breaker;
 pub(crate) use failure::{Chain, Classify, Rule};
+pub(crate) use idempotent::Deduped;
 pub(crate) use log::Log;
 pub(crate) use outage::Outage;
 pub(crate) use plain::run as run_plain;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
-use super::spec::{Body, Dedupe, Isolation, OnFailure, PlainHandler};
+use super::spec::{Body, Dedupe, Idempotent, Isolation, OnFailure, PlainHandler};
 
 /// One listener that runs in this process.
 #[derive(Debug, Clone)]
@@ -76,6 +76,8 @@ impl DeadLetterTopic {
 pub(crate) enum Promise {
     /// At least once.
     Plain(PlainHandler),
+    /// At least once, and at most one finished run of an id while it is remembered.
+    Idempotent(PlainHandler, Idempotent),
     /// Once, by one commit.
     Transactional {
         /// Its kind is the body's.
@@ -100,6 +102,7 @@ impl Promise {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Promise::Plain(_) => "plain",
+            Promise::Idempotent(..) => "idempotent",
             Promise::Transactional { .. } => "transactional",
         }
     }
@@ -109,6 +112,7 @@ impl std::fmt::Debug for Promise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Promise::Plain(_) => f.write_str("Plain"),
+            Promise::Idempotent(_, options) => f.debug_tuple("Idempotent").field(options).finish(),
             Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body } => f
                 .debug_struct("Transactional")
                 .field("database", database)

@@ -3,7 +3,6 @@ use eos_runtime::prelude::*;
 #[kafka_listener(
     topic = "event.order",
     exactly_once,
-    idempotent(redis, ttl = "1d"),
     at_most_once,
     key_slots = 16,
     to = "event.invoice",

@@ -3,17 +3,18 @@
 use proc_macro2::Ident;
 use syn::LitStr;
 
+use super::idempotent;
 use super::retry;
 use super::text::group;
 use super::values::{duration, topics};
-use super::{DeadLetters, Dedupe, OnFailure, Retry, Topics};
+use super::{DeadLetters, Dedupe, Idempotent, OnFailure, Retry, Topics};
 use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "topic",
     "topics",
     "group",
@@ -21,6 +22,7 @@ const KNOWN: [&str; 12] = [
     "deadline",
     "concurrency",
     "transactional",
+    "idempotent",
     "retry",
     "on_failure",
     "dead_letter",
@@ -29,15 +31,8 @@ const KNOWN: [&str; 12] = [
 ];
 const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 7] = [
-    "exactly_once",
-    "idempotent",
-    "at_most_once",
-    "key_slots",
-    "to",
-    "commit_interval",
-    "concurrency_per_partition",
-];
+const LATER: [&str; 6] =
+    ["exactly_once", "at_most_once", "key_slots", "to", "commit_interval", "concurrency_per_partition"];
 
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
@@ -48,6 +43,7 @@ pub(super) struct Words {
     pub(super) deadline_ms: u64,
     pub(super) concurrency: u16,
     pub(super) transactional: Option<Transactional>,
+    pub(super) idempotent: Option<(Ident, Idempotent)>,
     pub(super) retry: Retry,
     pub(super) on_failure: OnFailure,
     /// The words `on_failure = "park"`, since not every listener may say them.
@@ -80,6 +76,7 @@ impl Words {
             deadline_ms: 30_000,
             concurrency: 1,
             transactional: None,
+            idempotent: None,
             retry: Retry::default(),
             on_failure: OnFailure::default(),
             park: None,
@@ -112,6 +109,9 @@ impl Words {
                     words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
+                "idempotent" => {
+                    words.idempotent = Some((argument.name.clone(), Idempotent::read(argument, mistakes)));
+                }
                 "retry" => words.retry = Retry::read(argument, mistakes),
                 "on_failure" => {
                     words.on_failure = choice(argument, &ON_FAILURE, mistakes).unwrap_or_default();
@@ -200,6 +200,8 @@ pub(super) fn misplaced<'a>(
         format!("`{word}` is not available yet; it comes with a later version of eos")
     } else if INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the transaction; write `transactional({word} = …)`")
+    } else if idempotent::INSIDE.contains(&word.as_str()) {
+        format!("`{word}` belongs to the dedupe; write `idempotent(redis, {word} = …)`")
     } else if retry::INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the attempts; write `retry({word} = …)`")
     } else if KNOWN.contains(&word.as_str()) {
