@@ -90,6 +90,85 @@ impl Sentinel {
     }
 }
 
+/// A cluster of a test's own, of three masters.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<(Child, u16)>,
+    folder: std::path::PathBuf,
+}
+
+impl RedisCluster {
+    /// Starts it, and waits until it is whole.
+    pub async fn start() -> Self {
+        const SLOTS: [&str; 3] = ["0 5460", "5461 10922", "10923 16383"];
+        let folder = std::env::temp_dir().join(format!("eos-cluster-{}", uuid::Uuid::new_v4().simple()));
+        let mut cluster = RedisCluster { nodes: Vec::new(), folder };
+        for _ in SLOTS {
+            let port = cluster_port();
+            let dir = cluster.folder.join(port.to_string());
+            std::fs::create_dir_all(&dir).expect("a folder can be made");
+            let mut command = Command::new("redis-server");
+            command.args(["--cluster-enabled", "yes", "--bind", "127.0.0.1", "--save", "", "--port"]);
+            command.arg(port.to_string()).arg("--dir").arg(&dir).stdin(Stdio::null()).stdout(Stdio::null());
+            cluster.nodes.push((command.spawn().expect("redis-server can be run"), port));
+        }
+        for ((_, port), slots) in cluster.nodes.iter().zip(SLOTS) {
+            let node = Redis::at(&format!("127.0.0.1:{port}"));
+            let add = format!("CLUSTER ADDSLOTSRANGE {slots}");
+            eventually("a node has its slots", PATIENCE, async || {
+                node.try_ask::<()>(&add).await.map_err(|error| error.to_string())
+            })
+            .await;
+            node.ask::<()>(&format!("CLUSTER MEET 127.0.0.1 {}", cluster.nodes[0].1)).await;
+        }
+        for (_, port) in &cluster.nodes {
+            let node = Redis::at(&format!("127.0.0.1:{port}"));
+            eventually("the cluster is whole", PATIENCE, async || {
+                let told: String = node.ask("CLUSTER INFO").await;
+                let whole = ["cluster_state:ok", "cluster_known_nodes:3", "cluster_size:3"];
+                if whole.iter().all(|word| told.contains(word)) { Ok(()) } else { Err(told) }
+            })
+            .await;
+        }
+        cluster
+    }
+
+    /// `host:port`, separated by commas.
+    pub fn addresses(&self) -> String {
+        self.nodes.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// How many keys of each node begin so.
+    pub async fn keys(&self, prefix: &str) -> Vec<usize> {
+        let mut keys = Vec::new();
+        for (_, port) in &self.nodes {
+            keys.push(Redis::at(&format!("127.0.0.1:{port}")).keys(prefix).await.len());
+        }
+        keys
+    }
+}
+
+/// A node's bus has its port and 10,000.
+fn cluster_port() -> u16 {
+    loop {
+        let port = free_port();
+        if port < 55_000 && std::net::TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Drop for RedisCluster {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.nodes {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
 impl Drop for Sentinel {
     fn drop(&mut self) {
         // It may have ended by itself.
