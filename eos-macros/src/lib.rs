@@ -43,6 +43,7 @@ use proc_macro::TokenStream;
 /// | `deadline = "30s"` | how long one attempt may take: 1 ms to a day | 30 s |
 /// | `concurrency = 4` | consumers of it in this process | 1 |
 /// | `transactional` | its SQL effects happen once | at least once |
+/// | `idempotent(redis, …)` | a record whose id has been processed is not handled again: [`idempotent`](https://docs.rs/eos-runtime/latest/eos_runtime/idempotent/index.html) | at least once |
 /// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
 /// | `on_failure = "park"` | a record that failed waits in the database with the later ones of its key, and other keys go on; `"block"`: its partition waits | `"block"` |
 /// | `dead_letter = topic`, `topic("…")`, `"table"`, `"off"` | where a record goes that no attempt can handle: to a topic (and the table), to the table alone, or nowhere, so that it stops its partition | the table, or a topic where there is no database |

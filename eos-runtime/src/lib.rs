@@ -13,6 +13,8 @@ mod error;
 mod event;
 mod extract;
 mod fault;
+#[doc = include_str!("../docs/idempotent.md")]
+pub mod idempotent {}
 mod kafka;
 mod listener;
 pub mod metrics;

@@ -36,7 +36,7 @@ pub use kafka::{Kafka, Seen, Sent};
 pub use order::{Order, What};
 pub use outbox::{Delivery, Events, Raw};
 pub use private::Private;
-pub use redis::{Redis, RedisCluster, Sentinel};
+pub use redis::{Redis, RedisCluster, RedisOverTls, Sentinel};
 pub use scene::{Produced, Scene};
 pub use servers::{kafka_tool, servers};
 pub use service::{Launch, Service};

@@ -148,6 +148,63 @@ impl RedisCluster {
     }
 }
 
+/// A Redis of a test's own that is reached by TLS alone, at `localhost`.
+#[derive(Debug)]
+pub struct RedisOverTls {
+    child: Child,
+    port: u16,
+    folder: std::path::PathBuf,
+}
+
+impl RedisOverTls {
+    /// Starts it, with a certificate by an authority that nobody knows.
+    pub async fn start() -> Self {
+        const MADE: [&str; 3] = [
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout ca.key -out ca.crt",
+            "req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout redis.key -out redis.csr",
+            "x509 -req -in redis.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -copy_extensions copy -out redis.crt",
+        ];
+        let folder = std::env::temp_dir().join(format!("eos-redis-tls-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        for words in MADE {
+            let made = Command::new("openssl").args(words.split(' ')).current_dir(&folder).output();
+            let made = made.expect("openssl can be run");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
+        let port = free_port();
+        let mut command = Command::new("redis-server");
+        command.args("--port 0 --bind 127.0.0.1 --tls-auth-clients no --tls-cert-file redis.crt".split(' '));
+        command.args(["--tls-key-file", "redis.key", "--tls-ca-cert-file", "ca.crt", "--tls-port"]);
+        command.arg(port.to_string()).current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server can be run");
+        let server = RedisOverTls { child, port, folder };
+        eventually("it takes connections", PATIENCE, async || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        server
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The certificate of its authority.
+    pub fn authority(&self) -> std::path::PathBuf {
+        self.folder.join("ca.crt")
+    }
+}
+
+impl Drop for RedisOverTls {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
 /// A node's bus has its port and 10,000.
 fn cluster_port() -> u16 {
     loop {

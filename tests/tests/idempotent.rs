@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eos_tests::{Kind, Launch, Order, PATIENCE, Scene, What, eventually, stays};
+use eos_tests::{Kind, Launch, Order, PATIENCE, Redis, Scene, What, eventually, servers, stays};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -260,6 +260,23 @@ async fn partitions_that_move_leave_each_order_once() {
     is_done_with_all(&scene).await;
     other.stop().await;
     assert_each_once(&scene);
+}
+
+/// The claim that was made ahead is given back, so that nobody waits for its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_leaves_no_claim_behind() {
+    let scene = scene(4).await;
+    scene.produce(What::Insert, 4_000).await;
+    let mut service = launch(&scene).start();
+    has_begun(&scene, 100).await;
+    service.stop().await;
+    assert!(scene.told().begun() < 4_000, "it was stopped in mid-work");
+    let redis = Redis::at(&servers().redis);
+    let mut claims = 0;
+    for key in redis.keys(&format!("eos:{}:", scene.group)).await {
+        claims += usize::from(redis.ask::<Vec<u8>>(&format!("GET {key}")).await != b"done");
+    }
+    assert_eq!(claims, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

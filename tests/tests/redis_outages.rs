@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eos_tests::{
-    Kind, Launch, Order, PATIENCE, Private, Redis, RedisCluster, Scene, Sentinel, What, eventually, stays,
+    Kind, Launch, Order, PATIENCE, Private, Redis, RedisCluster, RedisOverTls, Scene, Sentinel, What,
+    eventually, stays,
 };
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
@@ -332,6 +333,24 @@ async fn a_cluster_remembers_like_one_server() {
     let kept = cluster.keys("eos:").await;
     assert_eq!(kept.iter().sum::<usize>(), 51);
     assert!(kept.iter().all(|keys| *keys > 0), "over all nodes: {kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_only_a_server_is_believed_whose_certificate_is() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    let server = RedisOverTls::start().await;
+    scene.produce(What::Insert, 5).await;
+    let url = format!("rediss://localhost:{}", server.port());
+    let mut doubts = launch(&scene, "idempotent", &url).start();
+    doubts.has_said("an outage: the listener waits").await;
+    doubts.has_said("certificate").await;
+    nothing_begins(&scene).await;
+    doubts.stop().await;
+    let authority = server.authority().to_string_lossy().into_owned();
+    let mut believes = launch(&scene, "idempotent", &url).env("SSL_CERT_FILE", authority).start();
+    is_done_with_all(&scene).await;
+    believes.stop().await;
+    assert_each(&scene, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

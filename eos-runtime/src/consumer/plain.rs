@@ -213,7 +213,7 @@ impl Worker<'_> {
         loop {
             let claim = match &mut self.claimer {
                 None => None,
-                Some(claimer) => match claimer.claim(queue, record).await? {
+                Some(claimer) => match claimer.claim(queue, record, attempt).await? {
                     Turn::Run(claim) => claim,
                     Turn::Skip => return Ok(()),
                 },

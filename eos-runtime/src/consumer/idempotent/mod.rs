@@ -121,14 +121,14 @@ impl<'w> Claimer<'w> {
     }
 
     /// Claims the record's id, and waits for whoever has it.
-    pub(super) async fn claim(&mut self, queue: &Queue, record: &Record) -> Result<Turn, Halt> {
+    pub(super) async fn claim(&mut self, queue: &Queue, record: &Record, attempt: u32) -> Result<Turn, Halt> {
         let ahead = self.ahead.take().filter(|ahead| ahead.offset == record.offset());
         let (mut claim, mut told) = match ahead.and_then(|ahead| ahead.claim) {
             Some((claim, told)) => (claim, told),
             None => match self.claim_of(record) {
                 Some(claim) => (claim, None),
                 None => {
-                    self.work.counts.without_id.one();
+                    self.work.counts.without_id.add(u64::from(attempt == 1));
                     return Ok(Turn::Run(None));
                 }
             },
