@@ -193,6 +193,24 @@ async fn a_claim_of_a_handler_that_failed_is_given_back() {
     scene.kafka.delete_topic(&dead).await;
 }
 
+/// Skipping it while the first runs would lose the message, since that one fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twin_of_one_that_runs_and_fails_is_handled_itself() {
+    let scene = scene(2).await;
+    let dead = format!("{}-dlt", scene.topic);
+    scene.kafka.create_topic(&dead, 2, &[]).await;
+    produce_twins(&scene, What::Oversleep).await;
+    let mut service = launch(&scene)
+        .env("EOS__RETRY__MAX", "1")
+        .env("EOS__LISTENERS__SINKS__IDEMPOTENT__DEADLINE", "3s")
+        .start();
+    is_done_with_all(&scene).await;
+    service.stop().await;
+    assert_eq!(scene.told().begun(), 2, "one after the other");
+    assert_eq!(scene.kafka.read(&dead).await.len(), 2);
+    scene.kafka.delete_topic(&dead).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_slept_before_its_handler_runs_it_no_more() {
     let scene = scene(1).await;

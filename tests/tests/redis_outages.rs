@@ -2,12 +2,15 @@
 //! was forgotten is the one thing that is handled again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use eos_tests::{
     Kind, Launch, Order, PATIENCE, Private, Redis, RedisCluster, RedisOverTls, Scene, Sentinel, What,
     eventually, stays,
 };
+use tokio::net::{TcpListener, TcpStream};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 const WATCH: Duration = Duration::from_secs(2);
@@ -91,8 +94,8 @@ async fn has_ended(scene: &Scene, count: usize) {
     .await;
 }
 
-async fn nothing_begins(scene: &Scene) {
-    let before = scene.told().begun();
+/// Since so many had begun: none without its claim.
+async fn nothing_begins(scene: &Scene, before: usize) {
     stays("no handler begins", WATCH, async || match scene.told().begun() {
         begun if begun == before => Ok(()),
         begun => Err(format!("{begun}, and {before} before")),
@@ -117,7 +120,7 @@ async fn a_redis_that_is_down_is_waited_for_and_nothing_is_skipped() {
     world.redis.kill();
     world.scene.produce(What::Insert, 20).await;
     service.has_said("an outage: the listener waits").await;
-    nothing_begins(&world.scene).await;
+    nothing_begins(&world.scene, 10).await;
     world.redis.start_again().await;
     is_done_with_all(&world.scene).await;
     service.has_said("the outage is over").await;
@@ -141,7 +144,7 @@ async fn what_was_handled_while_redis_went_down_is_marked_and_not_handled_again(
     world.redis.kill();
     world.scene.open_gate();
     service.has_said("an outage: the listener waits").await;
-    nothing_begins(&world.scene).await;
+    nothing_begins(&world.scene, 1).await;
     world.redis.start_again().await;
     is_done_with_all(&world.scene).await;
     service.stop().await;
@@ -186,7 +189,7 @@ async fn a_redis_that_hangs_is_an_outage_until_it_answers() {
     world.redis.sleep();
     world.scene.produce(What::Insert, 20).await;
     service.has_said("an outage: the listener waits").await;
-    nothing_begins(&world.scene).await;
+    nothing_begins(&world.scene, 10).await;
     world.redis.wake();
     is_done_with_all(&world.scene).await;
     service.stop().await;
@@ -203,7 +206,7 @@ async fn a_redis_that_is_full_is_an_outage_until_it_has_room() {
     world.cache().ask::<()>("CONFIG SET maxmemory 1").await;
     world.scene.produce(What::Insert, 20).await;
     service.has_said("OOM").await;
-    nothing_begins(&world.scene).await;
+    nothing_begins(&world.scene, 10).await;
     world.cache().ask::<()>("CONFIG SET maxmemory 0").await;
     is_done_with_all(&world.scene).await;
     service.stop().await;
@@ -318,6 +321,41 @@ async fn a_sentinels_failover_is_followed_and_what_was_replicated_is_remembered(
     world.redis.stop().await;
 }
 
+/// A name that leads to another server after a failover, as a cloud's endpoint does; connections that are open stay open.
+async fn endpoint(leads_to: Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let to = leads_to.load(Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", to)).await.expect("the server is there");
+                // Either side may end it.
+                drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_can_only_be_read_is_left_for_the_one_that_its_name_leads_to_now() {
+    let world = World::new(2).await;
+    let replica = Private::start("redis").await;
+    let follow = |port: u16| format!("REPLICAOF 127.0.0.1 {port}");
+    let leads_to = Arc::new(AtomicU16::new(world.redis.port()));
+    let url = format!("redis://127.0.0.1:{}", endpoint(Arc::clone(&leads_to)).await);
+    world.scene.produce(What::Insert, 10).await;
+    let mut service = launch(&world.scene, "idempotent", &url).start();
+    is_done_with_all(&world.scene).await;
+    leads_to.store(replica.port(), Ordering::Relaxed);
+    world.cache().ask::<()>(&follow(replica.port())).await;
+    world.scene.produce(What::Insert, 20).await;
+    is_done_with_all(&world.scene).await;
+    service.stop().await;
+    assert_each(&world.scene, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_remembers_like_one_server() {
     let scene = Scene::new(Kind::Postgres, 2, SINKS).await;
@@ -344,7 +382,7 @@ async fn over_tls_only_a_server_is_believed_whose_certificate_is() {
     let mut doubts = launch(&scene, "idempotent", &url).start();
     doubts.has_said("an outage: the listener waits").await;
     doubts.has_said("certificate").await;
-    nothing_begins(&scene).await;
+    nothing_begins(&scene, 0).await;
     doubts.stop().await;
     let authority = server.authority().to_string_lossy().into_owned();
     let mut believes = launch(&scene, "idempotent", &url).env("SSL_CERT_FILE", authority).start();
@@ -361,7 +399,7 @@ async fn without_a_password_that_is_asked_for_nothing_runs_and_none_is_shown() {
     let address = world.redis.address();
     let mut wrong = launch(&world.scene, "idempotent", &format!("redis://:hush-wrong@{address}")).start();
     wrong.has_said("an outage: the listener waits").await;
-    nothing_begins(&world.scene).await;
+    nothing_begins(&world.scene, 0).await;
     wrong.stop().await;
     assert_eq!(wrong.says("hush"), 0);
     let mut right = launch(&world.scene, "idempotent", &format!("redis://:hush%2Dhush@{address}")).start();

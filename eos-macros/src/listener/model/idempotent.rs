@@ -93,19 +93,21 @@ impl IdSource {
             };
         };
         let is = |name: &str| matches!(&*call.func, Expr::Path(path) if path.path.is_ident(name));
-        let (make, check): (fn(LitStr) -> IdSource, fn(&str) -> Result<(), String>) = match () {
-            () if is("header") => (IdSource::Header, header),
-            () if is("field") => (IdSource::Field, field),
-            () => {
-                wrong_kind(argument, TAKES, mistakes);
-                return IdSource::MessageId;
-            }
-        };
+        let is_header = is("header");
+        if !is_header && !is("field") {
+            wrong_kind(argument, TAKES, mistakes);
+            return IdSource::MessageId;
+        }
         let only = call.args.first().filter(|_| call.args.len() == 1);
         match only.and_then(literal) {
-            Some(Lit::Str(name)) => {
-                checked(name, check, mistakes).map_or(IdSource::MessageId, |()| make(name.clone()))
-            }
+            Some(Lit::Str(name)) if is_header => match checked(name, header, mistakes) {
+                Some(()) => IdSource::Header(name.clone()),
+                None => IdSource::MessageId,
+            },
+            Some(Lit::Str(name)) => match checked(name, field, mistakes) {
+                Some(()) => IdSource::Field(name.clone()),
+                None => IdSource::MessageId,
+            },
             Some(_) | None => {
                 mistakes.at(call, "one name in quotes stands in the parentheses: `header(\"order-id\")`");
                 IdSource::MessageId
