@@ -56,9 +56,9 @@ struct Making {
 }
 
 enum Maker {
-    Node(Client),
+    Node(Box<Client>),
     Sentinel(Box<SentinelClient>),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 impl Link {
@@ -173,7 +173,7 @@ impl Connection {
             Connection::Node(node) => node.req_packed_command(command).await,
             Connection::Cluster(cluster) => cluster.req_packed_command(command).await,
         }
-        .and_then(|value| Ok(value.extract_error()?))
+        .and_then(Value::extract_error)
     }
 }
 
@@ -194,14 +194,13 @@ impl Making {
 /// Whether a connection that said this is of no more use: it is broken, hangs, or leads to a server that must not be written to
 /// any more. What a server answers otherwise (it has no memory left, say) another connection would be told as well.
 fn spoils(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Server(kind) => matches!(
+    if let ErrorKind::Server(kind) = error.kind() {
+        return matches!(
             kind,
             ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::ClusterDown
-        ),
-        ErrorKind::Extension => false,
-        _ => true,
+        );
     }
+    error.kind() != ErrorKind::Extension
 }
 
 fn command(verb: &str, script: &str, key: &[u8], token: &[u8], time: Duration) -> Cmd {
@@ -225,7 +224,8 @@ fn maker(settings: &Redis, address: &RedisAddress) -> RedisResult<Maker> {
         RedisKind::One => {
             let first =
                 addresses().next().ok_or((ErrorKind::InvalidClientConfig, "an address has a host"))?;
-            Ok(Maker::Node(Client::open(first.into_connection_info()?.set_redis_settings(login))?))
+            let info = first.into_connection_info()?.set_redis_settings(login);
+            Ok(Maker::Node(Box::new(Client::open(info)?)))
         }
         RedisKind::Cluster => {
             let nodes = addresses()
@@ -236,7 +236,7 @@ fn maker(settings: &Redis, address: &RedisAddress) -> RedisResult<Maker> {
                 .response_timeout(settings.response_timeout)
                 // Whoever asks waits by itself, and in the log.
                 .retries(3);
-            Ok(Maker::Cluster(builder.build()?))
+            Ok(Maker::Cluster(Box::new(builder.build()?)))
         }
         RedisKind::Sentinel(master) => sentinel(settings, address, master, addresses().collect()),
     }

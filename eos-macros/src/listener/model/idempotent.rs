@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proc_macro2::Ident;
-use syn::{Expr, Lit, LitStr};
+use syn::{Expr, Lit};
 
 use super::signature::Transaction;
 use super::words::{self, misplaced};
