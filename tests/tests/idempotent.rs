@@ -1,10 +1,12 @@
 //! `idempotent(redis, …)`: an id has one finished run while it is remembered, but where a process dies, or sleeps past its lease,
 //! between a handler's effect and its mark.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eos_tests::{Kind, Launch, Order, PATIENCE, Redis, Scene, What, eventually, servers, stays};
+use eos_tests::{
+    Kind, Launch, Order, PATIENCE, Redis, Scene, What, eventually, finished, is_done_with_all, produce_twins,
+    servers, stays,
+};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -19,39 +21,6 @@ fn launch(scene: &Scene) -> Launch {
     scene.launch().env("SINK_LISTENER", "idempotent")
 }
 
-/// How often each order's handler came to its end.
-fn finished(scene: &Scene) -> BTreeMap<String, usize> {
-    let ledger = scene.ledger();
-    let mut finished: BTreeMap<String, usize> =
-        ledger.iter().map(|sent| (sent.order.order_id.to_string(), 0)).collect();
-    for line in scene.told().lines().iter().filter(|line| line.what == "end") {
-        let at = (line.partition, line.offset);
-        let sent = ledger.iter().find(|sent| (sent.partition, sent.offset) == at).expect("it was produced");
-        *finished.entry(sent.order.order_id.to_string()).or_default() += 1;
-    }
-    finished
-}
-
-/// Waits until the group's offsets are behind every record.
-async fn is_done_with_all(scene: &Scene) {
-    let mut ends = BTreeMap::new();
-    for sent in scene.ledger() {
-        let end = ends.entry(sent.partition).or_insert(0);
-        *end = (sent.offset + 1).max(*end);
-    }
-    let partitions = ends.keys().max().expect("something was produced") + 1;
-    eventually("every record is done with", PATIENCE, async || {
-        let committed = scene.kafka.committed(&scene.group, &scene.topic, partitions).await;
-        let at = |partition: &i32| committed.get(*partition as usize).copied().flatten();
-        if ends.iter().all(|(partition, end)| at(partition) == Some(*end)) {
-            Ok(())
-        } else {
-            Err(format!("{committed:?} of {ends:?}"))
-        }
-    })
-    .await;
-}
-
 fn assert_each_once(scene: &Scene) {
     let wrong: Vec<_> = finished(scene).into_iter().filter(|(_, times)| *times != 1).collect();
     assert!(wrong.is_empty(), "not once: {wrong:?}");
@@ -63,14 +32,6 @@ async fn has_begun(scene: &Scene, count: usize) {
         begun => Err(format!("{begun} have")),
     })
     .await;
-}
-
-/// The same message in two partitions.
-async fn produce_twins(scene: &Scene, what: What) {
-    let order = Order::new(what);
-    let id = Some(order.order_id.to_string());
-    scene.produce_orders(Some(0), vec![(order.clone(), id.clone())]).await;
-    scene.produce_orders(Some(1), vec![(order, id)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,13 @@
 //! What an idempotent listener does when Redis is down, hangs, is full, forgets, or fails over: nothing is skipped, and what
 //! was forgotten is the one thing that is handled again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use eos_tests::{
     Kind, Launch, Order, PATIENCE, Private, Redis, RedisCluster, RedisOverTls, Scene, Sentinel, What,
-    eventually, stays,
+    eventually, finished, is_done_with_all, produce_twins, stays,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -47,51 +46,9 @@ fn launch(scene: &Scene, listener: &str, url: &str) -> Launch {
         .env("EOS__RETRY__MAX", "1")
 }
 
-/// How often each order's handler came to its end.
-fn finished(scene: &Scene) -> BTreeMap<String, usize> {
-    let ledger = scene.ledger();
-    let mut finished: BTreeMap<String, usize> =
-        ledger.iter().map(|sent| (sent.order.order_id.to_string(), 0)).collect();
-    for line in scene.told().lines().iter().filter(|line| line.what == "end") {
-        let at = (line.partition, line.offset);
-        let sent = ledger.iter().find(|sent| (sent.partition, sent.offset) == at).expect("it was produced");
-        *finished.entry(sent.order.order_id.to_string()).or_default() += 1;
-    }
-    finished
-}
-
 fn assert_each(scene: &Scene, times: usize) {
     let wrong: Vec<_> = finished(scene).into_iter().filter(|(_, found)| *found != times).collect();
     assert!(wrong.is_empty(), "not {times} times: {wrong:?}");
-}
-
-async fn is_done_with_all(scene: &Scene) {
-    let mut ends = BTreeMap::new();
-    for sent in scene.ledger() {
-        let end = ends.entry(sent.partition).or_insert(0);
-        *end = (sent.offset + 1).max(*end);
-    }
-    let partitions = ends.keys().max().expect("something was produced") + 1;
-    eventually("every record is done with", PATIENCE, async || {
-        let committed = scene.kafka.committed(&scene.group, &scene.topic, partitions).await;
-        let at = |partition: &i32| committed.get(*partition as usize).copied().flatten();
-        if ends.iter().all(|(partition, end)| at(partition) == Some(*end)) {
-            Ok(())
-        } else {
-            Err(format!("{committed:?} of {ends:?}"))
-        }
-    })
-    .await;
-}
-
-async fn has_ended(scene: &Scene, count: usize) {
-    eventually(&format!("{count} handlers have ended"), PATIENCE, async || {
-        match finished(scene).values().sum::<usize>() {
-            ended if ended >= count => Ok(()),
-            ended => Err(format!("{ended} have")),
-        }
-    })
-    .await;
 }
 
 /// Since so many had begun: none without its claim.
@@ -101,14 +58,6 @@ async fn nothing_begins(scene: &Scene, before: usize) {
         begun => Err(format!("{begun}, and {before} before")),
     })
     .await;
-}
-
-/// The same message in two partitions.
-async fn produce_twins(scene: &Scene, what: What) {
-    let order = Order::new(what);
-    let id = Some(order.order_id.to_string());
-    scene.produce_orders(Some(0), vec![(order.clone(), id.clone())]).await;
-    scene.produce_orders(Some(1), vec![(order, id)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
