@@ -15,7 +15,7 @@ mod placeholder;
 mod process;
 mod properties;
 mod reader;
-mod redis;
+mod redis_server;
 mod rest;
 mod secret;
 mod setting;
@@ -36,8 +36,8 @@ pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use process::{keep, resolve, schema_of};
 pub(crate) use properties::Properties;
 #[cfg(feature = "redis")]
-pub(crate) use redis::RedisKind;
-pub(crate) use redis::{Redis, RedisAddress};
+pub(crate) use redis_server::RedisKind;
+pub(crate) use redis_server::{Redis, RedisAddress};
 pub(crate) use rest::{
     DeadLetter, DeadLetters, Inbox, ListenerOverride, Log, LogKeys, OnFailure, Retry, RetryOverride, Shutdown,
 };
@@ -108,7 +108,7 @@ impl Settings {
             databases: database::read(&mut root),
             inbox: Inbox::read(root.section("inbox")),
             outbox: Outbox::read(root.section("outbox")),
-            redis: redis::read(&mut root),
+            redis: redis_server::read(&mut root),
             retry: Retry::read(root.section("retry")),
             dead_letters: DeadLetters::read(root.section("dead_letters")),
             log: Log::read(root.section("log")),
