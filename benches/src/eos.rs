@@ -8,16 +8,19 @@ use crate::child::Work;
 use crate::handwritten;
 use crate::noop::Seen;
 use crate::orders::OrderPlaced;
+use crate::redis::Done;
 
 const ORDERS: &str = "orders";
 const ORDERS_BY_POSITION: &str = "orders_by_position";
 const ORDERS_IN_GROUPS: &str = "orders_in_groups";
 const ORDERS_IN_BATCHES: &str = "orders_in_batches";
 const NOOP: &str = "noop";
-const ALL: [&str; 5] = [ORDERS, ORDERS_BY_POSITION, ORDERS_IN_GROUPS, ORDERS_IN_BATCHES, NOOP];
+const REDIS: &str = "redis";
+const ALL: [&str; 6] = [ORDERS, ORDERS_BY_POSITION, ORDERS_IN_GROUPS, ORDERS_IN_BATCHES, NOOP, REDIS];
 
 static WORK: Work = Work::new();
 static SEEN: Seen = Seen::new();
+static DONE: Done = Done::new();
 
 /// What a child of this kind is told; the rest is in eos's own settings.
 #[derive(Debug, clap::Args)]
@@ -74,10 +77,18 @@ async fn nothing(record: &Record) -> HandlerResult {
     Ok(())
 }
 
+#[kafka_listener(id = "redis", topic = "${app.topic}", idempotent(redis))]
+#[expect(clippy::unused_async, reason = "a listener is async, and this one does nothing")]
+async fn nothing_twice(_: &Record) -> HandlerResult {
+    DONE.one();
+    Ok(())
+}
+
 /// Runs until it is told to stop.
 pub(crate) async fn run(args: &ChildArgs) -> anyhow::Result<()> {
     WORK.expect(args.records);
     SEEN.expect(args.records);
+    DONE.expect(args.records);
     Ok(eos_runtime::run().await?)
 }
 
@@ -95,6 +106,7 @@ pub(crate) fn only<'c>(
         Listener::OrdersInGroups => ORDERS_IN_GROUPS,
         Listener::OrdersInBatches => ORDERS_IN_BATCHES,
         Listener::Noop => NOOP,
+        Listener::Redis => REDIS,
     };
     for other in ALL.iter().filter(|other| **other != id) {
         command.env(format!("EOS__LISTENERS__{}__ENABLED", other.to_uppercase()), "false");
@@ -114,4 +126,5 @@ pub(crate) enum Listener {
     OrdersInGroups,
     OrdersInBatches,
     Noop,
+    Redis,
 }

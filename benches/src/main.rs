@@ -1,6 +1,6 @@
 //! Benchmarks of eos beside what one would write by hand, and beside what the machine can do.
 //!
-//! `orders`, `noop` and `relay` are what is measured. Every implementation runs as a child process of this same program; see
+//! `orders`, `noop`, `redis` and `relay` are what is measured. Every implementation runs as a child process of this same program; see
 //! `driver.rs` for the rounds and `report.rs` for what comes out.
 
 mod bed;
@@ -14,6 +14,7 @@ mod orders;
 mod pgbench;
 mod producer;
 mod proxy;
+mod redis;
 mod relay;
 mod report;
 mod stats;
@@ -38,6 +39,8 @@ enum Workload {
     Noop(noop::Args),
     /// Events on their way from the outbox to Kafka: how fast, how late, and what they cost
     Relay(relay::Args),
+    /// A listener that dedupes in Redis
+    Redis(redis::Args),
     /// What the benchmark starts
     #[command(hide = true, subcommand)]
     Child(Child),
@@ -48,6 +51,7 @@ enum Child {
     Eos(eos::ChildArgs),
     Handwritten(orders::ChildArgs),
     Raw(noop::RawArgs),
+    RedisByHand(redis::ChildArgs),
     Relay,
     RelayByHand(relay::by_hand::ChildArgs),
     Writers(relay::commits::ChildArgs),
@@ -59,11 +63,13 @@ async fn main() -> anyhow::Result<()> {
         Workload::Child(Child::Eos(args)) => eos::run(&args).await,
         Workload::Child(Child::Handwritten(args)) => handwritten::run(&args).await,
         Workload::Child(Child::Raw(args)) => noop::raw(args).await,
+        Workload::Child(Child::RedisByHand(args)) => redis::by_hand(args).await,
         Workload::Child(Child::Relay) => Ok(eos_runtime::relay().run().await?),
         Workload::Child(Child::RelayByHand(args)) => relay::by_hand::run(&args).await,
         Workload::Child(Child::Writers(args)) => relay::commits::run(&args).await,
         Workload::Orders(args) => measure(args.json, async |bed| orders::run(&args, bed).await).await,
         Workload::Noop(args) => measure(args.json, async |bed| noop::run(&args, bed).await).await,
+        Workload::Redis(args) => measure(args.json, async |bed| redis::run(&args, bed).await).await,
         Workload::Relay(args) => measure(args.json, async |bed| relay::run(&args, bed).await).await,
     }
 }

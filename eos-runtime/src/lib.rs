@@ -8,12 +8,15 @@ pub mod admin;
 mod app;
 mod consumer;
 pub mod dead_letters;
+mod dedupe;
 pub mod deliveries;
 mod error;
 mod event;
 mod extract;
 mod fault;
 mod finding;
+#[doc = include_str!("../docs/idempotent.md")]
+pub mod idempotent {}
 mod kafka;
 mod kafka_tx;
 mod listener;

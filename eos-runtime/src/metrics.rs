@@ -10,7 +10,9 @@
 //! |---|---|---|
 //! | `eos_records_applied_total` | `listener` | records whose handler ran, and whose effects are committed where the listener is transactional |
 //! | `eos_records_duplicate_total` | `listener` | records whose message id had been processed before |
-//! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone |
+//! | `eos_records_without_id_total` | `listener` | records of the two above that had no message id, and were deduped by position alone, or, by an idempotent listener, not at all |
+//! | `eos_claims_lost_total` | `listener` | claims of an idempotent listener that were gone, or another's, before their record was marked as done: such a record may have been handled twice |
+//! | `eos_dedupe_left_out_total` | `listener` | claims and marks that an idempotent listener with `on_outage = "process"` went on without |
 //! | `eos_records_set_aside_total` | `listener` | records that no attempt could handle, and that are in `eos_dead_letter` instead |
 //! | `eos_records_replayed_total` | `listener` | records that had been set aside, and were handled when somebody asked for it |
 //! | `eos_records_parked_total` | `listener` | records that were parked, because they failed or because an earlier one of their key is |
@@ -169,6 +171,10 @@ pub(crate) struct ListenerCounts {
     pub(crate) set_aside: Tally,
     /// Records that had been set aside, and were handled after all.
     pub(crate) replayed: Tally,
+    /// Claims of ids that were lost before their record was marked as done.
+    pub(crate) claims_lost: Tally,
+    /// Steps of deduping that were left out, since Redis was down.
+    pub(crate) undeduped: Tally,
     /// Records that were parked.
     pub(crate) parked: Tally,
     /// Records that were parked, and are handled.
@@ -201,6 +207,12 @@ impl ListenerCounts {
             ),
             without_id: Tally::told(
                 metrics::counter!("eos_records_without_id_total", "listener" => listener.clone()),
+            ),
+            claims_lost: Tally::told(
+                metrics::counter!("eos_claims_lost_total", "listener" => listener.clone()),
+            ),
+            undeduped: Tally::told(
+                metrics::counter!("eos_dedupe_left_out_total", "listener" => listener.clone()),
             ),
             set_aside: Tally::told(
                 metrics::counter!("eos_records_set_aside_total", "listener" => listener.clone()),

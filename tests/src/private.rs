@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::servers::services;
 
-/// A private PostgreSQL or Kafka; ended and thrown away with the test.
+/// A private PostgreSQL, Kafka or Redis; ended and thrown away with the test.
 #[derive(Debug)]
 pub struct Private {
     name: &'static str,
@@ -15,7 +15,7 @@ pub struct Private {
 }
 
 impl Private {
-    /// Starts `kafka` or `postgres`.
+    /// Starts `kafka`, `postgres` or `redis`.
     pub async fn start(name: &'static str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("eos-private-{name}-{}", uuid::Uuid::new_v4().simple()));
@@ -40,8 +40,27 @@ impl Private {
 
     /// SIGKILL: what it has not written to its files is gone.
     pub fn kill(&self) {
+        self.signal(rustix::process::Signal::KILL);
+    }
+
+    /// SIGSTOP: it takes connections, and answers nothing.
+    pub fn sleep(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn wake(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid.cast_signed()).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `host:port`.
@@ -60,7 +79,7 @@ impl Drop for Private {
 }
 
 /// A port that is free, and the next one too, which Kafka takes for its controller.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let first = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = first.local_addr().expect("an address").port();

@@ -129,6 +129,7 @@ impl Scene {
             .env("EOS__DATABASE__VERIFY_EVERY", "300ms")
             .env("EOS__RETRY__BACKOFF", "50ms")
             .env("EOS__RETRY__MAX_BACKOFF", "500ms")
+            .env("EOS_REDIS_URL", servers().redis)
             .env("SINK_LISTENER", listener)
             .env("SINK_TOLD", self.told().0.to_string_lossy())
             .env("SINK_GATE", self.gate().to_string_lossy())

@@ -11,6 +11,8 @@ pub struct Servers {
     pub postgres: String,
     /// A URL whose user may create databases.
     pub mysql: String,
+    /// A URL.
+    pub redis: String,
 }
 
 /// The servers; fails the test where they are not named.
@@ -19,6 +21,7 @@ pub fn servers() -> Servers {
         kafka: variable("EOS_TEST_KAFKA"),
         postgres: variable("EOS_TEST_POSTGRES"),
         mysql: variable("EOS_TEST_MYSQL"),
+        redis: variable("EOS_TEST_REDIS"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 22] = [
+const DOORS: [(&str, &[&str]); 23] = [
     ("deliveries", &[]),
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
@@ -20,12 +20,13 @@ const DOORS: [(&str, &[&str]); 22] = [
     ("kafka_tx", &["store", "source", "settings", "event", "record", "error", "trace"]),
     ("source", &["record", "error"]),
     ("store", &["finding", "listener", "settings", "record", "error", "trace"]),
+    ("dedupe", &["settings", "error"]),
     ("kafka", &["finding", "metrics", "source", "settings", "record", "error", "fault"]),
     (
         "consumer",
         &[
-            "metrics", "source", "store", "listener", "kafka_tx", "extract", "settings", "record", "error",
-            "trace", "fault",
+            "metrics", "source", "store", "dedupe", "listener", "kafka_tx", "extract", "settings", "record",
+            "error", "trace", "fault",
         ],
     ),
     ("dead_letters", &["kafka", "store", "source", "settings", "record", "error", "fault"]),
@@ -39,6 +40,7 @@ const DOORS: [(&str, &[&str]); 22] = [
             "admin",
             "consumer",
             "dead_letters",
+            "dedupe",
             "outbox",
             "kafka",
             "embedded",
@@ -57,10 +59,11 @@ const DOORS: [(&str, &[&str]); 22] = [
 ];
 
 /// Rooms, or single files, that may name a crate.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("axum", &["admin"]),
     ("metrics_exporter_prometheus", &["admin"]),
     ("rdkafka", &["kafka"]),
+    ("redis", &["dedupe"]),
     // A service hands its own pools and errors to the outermost files of other rooms.
     (
         "sqlx",

@@ -7,7 +7,10 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::Ident;
 
-use super::model::{AtOnce, DeadLetters, Dedupe, Id, Listener, Mode, OnFailure, Parameter, Retry, Topics};
+use super::model::{
+    AtOnce, DeadLetters, Dedupe, Id, IdSource, Idempotent, Listener, Mode, OnFailure, OnOutage, Parameter,
+    Retry, Topics,
+};
 use crate::shared::spans::{at, eos, ours};
 
 /// What stands beside the user's function: a record that start-up finds.
@@ -99,6 +102,7 @@ fn mode(mode: &Mode) -> TokenStream {
                 })
             }
         }
+        Mode::Idempotent(idempotent) => self::idempotent(idempotent),
         Mode::Transactional { isolation, dedupe, at_once, database, transaction: _ } => {
             let isolation = isolation.printed();
             let dedupe = match dedupe {
@@ -120,6 +124,30 @@ fn mode(mode: &Mode) -> TokenStream {
                 })
             }
         }
+    }
+}
+
+fn idempotent(idempotent: &Idempotent) -> TokenStream {
+    let eos = eos();
+    let id = match &idempotent.id {
+        IdSource::MessageId => quote_spanned!(ours()=> MessageId),
+        IdSource::Position => quote_spanned!(ours()=> Position),
+        IdSource::Key => quote_spanned!(ours()=> Key),
+        IdSource::Header(name) => quote_spanned!(ours()=> Header(#name)),
+        IdSource::Field(path) => quote_spanned!(ours()=> Field(#path)),
+    };
+    let on_outage = match idempotent.on_outage {
+        OnOutage::Wait => format_ident!("Wait"),
+        OnOutage::Process => format_ident!("Process"),
+    };
+    let (ttl, lease) = (idempotent.ttl_ms, idempotent.lease_ms);
+    quote_spanned! {ours()=>
+        #eos::Mode::Idempotent(#eos::Idempotent {
+            id: #eos::IdSource::#id,
+            ttl: #eos::Duration::from_millis(#ttl),
+            lease: #eos::Duration::from_millis(#lease),
+            on_outage: #eos::OnOutage::#on_outage,
+        })
     }
 }
 
@@ -151,7 +179,7 @@ fn dead_letters(listener: &Listener) -> TokenStream {
             let name = option(name.as_ref());
             quote_spanned!(ours()=> #eos::DeadLetters::Topic(#name))
         }
-        (DeadLetters::Usual, Mode::Plain | Mode::ExactlyOnce { .. }) => {
+        (DeadLetters::Usual, Mode::Plain | Mode::ExactlyOnce { .. } | Mode::Idempotent(_)) => {
             quote_spanned!(ours()=> #eos::DeadLetters::Topic(::core::option::Option::None))
         }
         (DeadLetters::Usual, Mode::AtMostOnce(_)) | (DeadLetters::Off, _) => {
@@ -174,6 +202,7 @@ impl Taken {
             Mode::Transactional { at_once: AtOnce::One { .. }, .. }
             | Mode::ExactlyOnce { .. }
             | Mode::AtMostOnce(_)
+            | Mode::Idempotent(_)
             | Mode::Plain => Taken::FromRecord,
         }
     }
@@ -207,7 +236,7 @@ fn body(listener: &Listener) -> TokenStream {
         Taken::FromBatch => format_ident!("Batch"),
     };
     match &listener.mode {
-        Mode::Plain | Mode::AtMostOnce(_) => {
+        Mode::Plain | Mode::AtMostOnce(_) | Mode::Idempotent(_) => {
             quote_spanned!(ours()=> #eos::Body::Plain(|__delivery| #handler))
         }
         Mode::ExactlyOnce { out: Some(out), .. } => quote_spanned! {at(out)=>
@@ -256,11 +285,13 @@ fn handler(listener: &Listener) -> TokenStream {
             let to = option(to.as_ref());
             quote_spanned!(at(returns)=> #eos::send_returned(#function(#(#call),*).await, __tx, #to))
         }
-        Mode::ExactlyOnce { .. } | Mode::Transactional { .. } | Mode::AtMostOnce(_) | Mode::Plain => {
-            quote_spanned! {at(returns)=>
-                <#returns as #eos::IntoOutcome>::into_outcome(#function(#(#call),*).await)
-            }
-        }
+        Mode::ExactlyOnce { .. }
+        | Mode::Transactional { .. }
+        | Mode::AtMostOnce(_)
+        | Mode::Idempotent(_)
+        | Mode::Plain => quote_spanned! {at(returns)=>
+            <#returns as #eos::IntoOutcome>::into_outcome(#function(#(#call),*).await)
+        },
     };
     quote_spanned!(at(function)=> ::std::boxed::Box::pin(async move { #takes #outcome }))
 }
@@ -426,6 +457,55 @@ mod tests {
                             )
                         })),
                     ),
+                };
+            "#]],
+        );
+    }
+
+    #[test]
+    fn an_idempotent_listener() {
+        let function = quote!(
+            async fn on_order(Json(order): Json<OrderPlaced>) -> HandlerResult {
+                Ok(())
+            }
+        );
+        printed(
+            quote!(
+                topic = "event.order",
+                idempotent(redis, ttl = "1d", id = header("order-id"), lease = "10s", on_outage = "process")
+            ),
+            function,
+            &expect![[r#"
+                const RECORD: ListenerSpec = ::ListenerSpec {
+                    id: ::core::concat!(::core::module_path!(), "::on_order"),
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    topics: &["event.order"],
+                    group: Option::None,
+                    deadline: ::Duration::from_millis(30000u64),
+                    concurrency: 1u16,
+                    mode: ::Mode::Idempotent(::Idempotent {
+                        id: ::IdSource::Header("order-id"),
+                        ttl: ::Duration::from_millis(86400000u64),
+                        lease: ::Duration::from_millis(10000u64),
+                        on_outage: ::OnOutage::Process,
+                    }),
+                    retry: ::Retry {
+                        max: Option::None,
+                        backoff: Option::None,
+                        factor: Option::None,
+                        max_backoff: Option::None,
+                        jitter: Option::None,
+                    },
+                    on_failure: ::OnFailure::Block,
+                    dead_letters: ::DeadLetters::Topic(Option::None),
+                    needs: |__needs| {
+                        <Json<OrderPlaced> as ::FromRecord>::needs(__needs);
+                    },
+                    body: || ::Body::Plain(|__delivery| ::std::boxed::Box::pin(async move {
+                        let __0 = <Json<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
+                        <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__0).await)
+                    })),
                 };
             "#]],
         );

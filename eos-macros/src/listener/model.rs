@@ -4,6 +4,7 @@
 //! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
 //! a parameter, and a listener without a topic takes an event.
 
+mod idempotent;
 mod retry;
 mod signature;
 mod text;
@@ -58,6 +59,8 @@ pub(crate) enum Mode {
     Plain,
     /// So many records are committed at once, before their bodies.
     AtMostOnce(u32),
+    /// Ids that are done are remembered, and not handled again.
+    Idempotent(Idempotent),
     Transactional {
         /// The `T` of the parameter `&mut T`.
         transaction: Box<Type>,
@@ -90,6 +93,33 @@ pub(crate) enum Dedupe {
     #[default]
     MessageId,
     Position,
+}
+
+/// `idempotent(redis, …)`.
+#[derive(Debug, Clone)]
+pub(crate) struct Idempotent {
+    pub(crate) id: IdSource,
+    pub(crate) ttl_ms: u64,
+    pub(crate) lease_ms: u64,
+    pub(crate) on_outage: OnOutage,
+}
+
+/// `id = …`.
+#[derive(Debug, Clone)]
+pub(crate) enum IdSource {
+    MessageId,
+    Position,
+    Key,
+    Header(LitStr),
+    Field(LitStr),
+}
+
+/// `on_outage = "…"`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum OnOutage {
+    #[default]
+    Wait,
+    Process,
 }
 
 /// `retry(…)`; what is `None` is for the settings to say.
@@ -167,6 +197,7 @@ impl Listener {
         let batch = batch(&words, &shape, mistakes);
         let mode = match words.exactly_once {
             _ if words.at_most_once.is_some() => at_most_once(&words, &shape, mistakes),
+            _ if words.idempotent.is_some() => idempotent::alone(&words, &shape, mistakes),
             Some(exactly_once) => {
                 kafka_to_kafka(exactly_once, words.transactional, shape.transaction, words.to, mistakes)
             }
@@ -201,7 +232,7 @@ impl Listener {
 /// Nothing is tried again, and nothing is deduped: no other promise beside it.
 fn at_most_once(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes) -> Option<Mode> {
     let (word, at_once) = words.at_most_once.as_ref()?;
-    if words.transactional.is_some() || words.exactly_once.is_some() {
+    if words.transactional.is_some() || words.exactly_once.is_some() || words.idempotent.is_some() {
         mistakes.at(word, "`at_most_once` beside another promise; a listener has one of them");
     }
     if let Some(taken) = &shape.transaction {

@@ -72,7 +72,7 @@ async fn through(
     record: Record,
 ) -> Result<Once, BoxError> {
     match promise {
-        Promise::Plain(handler) | Promise::AtMostOnce(_, handler) => {
+        Promise::Plain(handler) | Promise::AtMostOnce(_, handler) | Promise::Idempotent(handler, _) => {
             once::plain(work, *handler, &record).await
         }
         Promise::ExactlyOnce { handler, .. } => once::exactly_once(work, *handler, &record).await,

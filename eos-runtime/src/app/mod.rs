@@ -11,6 +11,7 @@ mod admin;
 mod builder;
 mod checks;
 mod databases;
+mod dedupe;
 mod deliver;
 mod glob;
 mod look;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::builder::App;
 use super::checks;
 use super::databases::{Databases, PlannedDatabase};
+use super::dedupe::link;
 use super::select::Selection;
 use super::target::Target;
 use crate::consumer::Classify;
+use crate::dedupe::Link;
 use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::kafka_tx::KafkaTx;
@@ -32,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) databases: Vec<PlannedDatabase>,
     pub(crate) states: States,
     pub(crate) classify: Classify,
+    /// What idempotent listeners remember ids in, where there is one.
+    pub(super) redis: Option<Arc<Link>>,
     /// Whether this process publishes from the outboxes of its databases.
     pub(crate) relays: bool,
     /// Worth a warning, but no mistake.
@@ -81,6 +85,7 @@ impl Plan {
             );
         }
         checks::one_listener_a_topic(&listeners, &found);
+        let redis = link(&listeners, &settings.redis, &found);
         #[cfg(feature = "admin")]
         let admin = super::admin::Planned::make(&mut app, &settings, &found);
         found.into_mistakes().map_err(Error::Setup)?;
@@ -90,6 +95,7 @@ impl Plan {
             databases,
             states,
             classify: Classify::new(app.rules),
+            redis,
             relays: relay_alone || settings.outbox.relay == RelayRuns::On,
             remarks: loaded.remarks,
             #[cfg(feature = "admin")]
@@ -279,8 +285,10 @@ impl<'a> Making<'a> {
             (DeadLetter::Off, _) | (_, Mode::AtMostOnce(_)) => DeadLetters::Off,
             (DeadLetter::Table, Mode::Transactional(_)) => DeadLetters::Table,
             (DeadLetter::Topic, Mode::Transactional(_)) => DeadLetters::TableAndTopic(topic()),
-            (DeadLetter::Topic, Mode::Plain | Mode::ExactlyOnce(_)) => DeadLetters::Topic(topic()),
-            (DeadLetter::Table, Mode::Plain | Mode::ExactlyOnce(_)) => {
+            (DeadLetter::Topic, Mode::Plain | Mode::ExactlyOnce(_) | Mode::Idempotent(_)) => {
+                DeadLetters::Topic(topic())
+            }
+            (DeadLetter::Table, Mode::Plain | Mode::ExactlyOnce(_) | Mode::Idempotent(_)) => {
                 self.found.add(format!(
                     "listener `{}`: `dead_letter = \"table\"`, but it has no database to keep them in; choose `topic` or \
                      `off`",
@@ -321,9 +329,12 @@ impl<'a> Making<'a> {
             (Mode::ExactlyOnce(exactly_once), Body::Kafka(handler)) => {
                 return self.exactly_once(spec, exactly_once, handler);
             }
+            (Mode::Idempotent(options), Body::Plain(handler)) => {
+                return Some(Promise::Idempotent(handler, options));
+            }
             (Mode::Transactional(transactional), _) => transactional,
             // The attribute lets nobody write this.
-            (Mode::Plain | Mode::AtMostOnce(_) | Mode::ExactlyOnce(_), _) => {
+            (Mode::Plain | Mode::AtMostOnce(_) | Mode::ExactlyOnce(_) | Mode::Idempotent(_), _) => {
                 self.found.add(format!("listener `{}` takes a transaction without `transactional`", spec.id));
                 return None;
             }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::dedupe::deduped;
 use super::look::look;
 use super::open::{Caretaking, Opened, open};
 use super::plan::Plan;
@@ -193,6 +194,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             dedupe: Dedupe::Position,
             group_commit: 1,
             max_wait: Duration::ZERO,
+            deduped: deduped(listener, &settings.redis, plan.redis.as_ref()),
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),
@@ -287,7 +289,7 @@ fn on_lease(
                 tokio::spawn(run_exactly_once(lease, Arc::clone(&work), outflow.clone(), handler))
             })
         }
-        Promise::Plain(handler) => {
+        Promise::Plain(handler) | Promise::Idempotent(handler, _) => {
             let handler = *handler;
             Box::new(move |lease| tokio::spawn(run_plain(lease, Arc::clone(&work), handler)))
         }

@@ -74,14 +74,18 @@ pub(crate) async fn transactional<D: Dialect>(
     }
 }
 
-/// Delivers to a plain listener.
+/// Delivers to a plain listener, or to an idempotent one, whose id is claimed and marked as by a worker.
 ///
 /// # Errors
-/// What the handler or the extraction said.
+/// What the handler, the extraction or Redis said.
 pub(crate) async fn plain(work: &Work, handler: PlainHandler, record: &Record) -> Result<Once, BoxError> {
     let delivery = work.delivery(record, 1);
     let span = span::of(work, std::slice::from_ref(&delivery));
-    invoke(handler(&delivery), work.deadline, span).await?;
+    let run = async || invoke(handler(&delivery), work.deadline, span).await;
+    match &work.deduped {
+        None => run().await?,
+        Some(deduped) => return deduped.once(work, record, run).await,
+    }
     Ok(Once::Applied)
 }
 

@@ -1,10 +1,13 @@
 //! A plain listener's partition: at least once. The offset is stored after the body returned Ok, or after the record is in
-//! the topic of dead letters.
+//! the topic of dead letters. An idempotent listener's is the same, with a claim around each run (see `idempotent`).
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::breaker::Admits;
-use super::failure::{Chain, Next};
+use super::failure::{Chain, Failure, Next};
+use super::idempotent::{Claimer, Turn};
 use super::invoke::invoke;
 use super::log::Fate;
 use super::owner::{Halt, Trouble};
@@ -13,12 +16,13 @@ use super::span;
 use super::stopped::stopped;
 use super::watchdog::Running;
 use super::work::Work;
+use crate::dedupe::Claim;
 use crate::error::BoxError;
 use crate::listener::spec::PlainHandler;
 use crate::metrics::Purse;
 use crate::record::Record;
 use crate::settings::Start;
-use crate::source::{Lease, LetterBox, LetterToTopic, SourceError, Watermarks};
+use crate::source::{Lease, LetterBox, LetterToTopic, Revocation, SourceError, Watermarks};
 use crate::store::Reason;
 
 /// Works on a lease until it is revoked.
@@ -136,37 +140,15 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
         work,
         handler,
         running: work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition),
+        claimer: Claimer::of(work),
         begun: Purse::of(&work.counts.begun),
         applied: Purse::of(&work.counts.applied),
     };
-    loop {
-        let record = match queue.try_next() {
-            Some(record) => record,
-            None => {
-                worker.rests();
-                tokio::select! {
-                    biased;
-                    () = revoked.cancelled() => return Some((Halt::Revoked, None)),
-                    () = suspicion.notified() => return None,
-                    record = queue.next() => match record {
-                        Some(record) => record,
-                        None => return Some((Halt::Revoked, None)),
-                    },
-                }
-            }
-        };
-        if revoked.is_cancelled() {
-            return Some((Halt::Revoked, None));
-        }
-        if queue.lease.is_orphaned() {
-            return None;
-        }
-        if let Err(halt) = worker.handle(queue, &record).await {
-            return Some((halt, Some(record.offset())));
-        }
-        queue.lease.committed(record.offset() + 1);
-        queue.post.is_well();
+    let halted = worker.work_off(queue, &revoked, &suspicion).await;
+    if let Some(claimer) = &mut worker.claimer {
+        claimer.rest().await;
     }
+    halted
 }
 
 /// What a partition's records are handled with.
@@ -174,33 +156,99 @@ struct Worker<'w> {
     work: &'w Work,
     handler: PlainHandler,
     running: Arc<Running>,
+    /// Where the listener is idempotent.
+    claimer: Option<Claimer<'w>>,
     begun: Purse<'w>,
     applied: Purse<'w>,
 }
 
 impl Worker<'_> {
+    /// Handles record after record; `None` where the log has to be looked at again.
+    async fn work_off(
+        &mut self,
+        queue: &mut Queue,
+        revoked: &Revocation,
+        suspicion: &Notify,
+    ) -> Option<Halted> {
+        loop {
+            let record = match self.next(queue) {
+                Some(record) => record,
+                None => {
+                    self.rests();
+                    tokio::select! {
+                        biased;
+                        () = revoked.cancelled() => return Some((Halt::Revoked, None)),
+                        () = suspicion.notified() => return None,
+                        record = queue.next() => match record {
+                            Some(record) => record,
+                            None => return Some((Halt::Revoked, None)),
+                        },
+                    }
+                }
+            };
+            if revoked.is_cancelled() {
+                return Some((Halt::Revoked, None));
+            }
+            if queue.lease.is_orphaned() {
+                return None;
+            }
+            if let Err(halt) = self.handle(queue, &record).await {
+                return Some((halt, Some(record.offset())));
+            }
+            queue.lease.committed(record.offset() + 1);
+            queue.post.is_well();
+        }
+    }
+
+    /// The next record, if there is one already.
+    fn next(&mut self, queue: &mut Queue) -> Option<Record> {
+        self.claimer.as_mut().and_then(Claimer::next).or_else(|| queue.try_next())
+    }
+
     /// Nothing is queued: what was counted is told.
     fn rests(&mut self) {
         self.begun.empty();
         self.applied.empty();
     }
 
+    /// Runs the handler once; `None` where the record's claim was lost meanwhile.
+    async fn run(
+        &mut self,
+        record: &Record,
+        attempt: u32,
+        claim: Option<&Claim>,
+    ) -> Option<Result<(), Failure>> {
+        let delivery = self.work.delivery(record, attempt);
+        self.begun.one();
+        let _running = self.running.begin(record.offset());
+        let span = span::of(self.work, std::slice::from_ref(&delivery));
+        let run = invoke((self.handler)(&delivery), self.work.deadline, span);
+        match (&self.claimer, claim) {
+            (Some(claimer), Some(claim)) => claimer.run(claim, run).await,
+            (None, _) | (_, None) => Some(run.await),
+        }
+    }
+
     /// Handles one record, trying until it is done or set aside.
-    async fn handle(&mut self, queue: &Queue, record: &Record) -> Result<(), Halt> {
+    async fn handle(&mut self, queue: &mut Queue, record: &Record) -> Result<(), Halt> {
         let work = self.work;
         let mut attempt = 1;
         loop {
-            let delivery = work.delivery(record, attempt);
-            let outcome = {
-                self.begun.one();
-                let _running = self.running.begin(record.offset());
-                invoke(
-                    (self.handler)(&delivery),
-                    work.deadline,
-                    span::of(work, std::slice::from_ref(&delivery)),
-                )
-                .await
+            let claim = match &mut self.claimer {
+                None => None,
+                Some(claimer) => match claimer.claim(queue, record, attempt).await? {
+                    Turn::Run(claim) => claim,
+                    Turn::Skip => return Ok(()),
+                },
             };
+            // A claim that was lost is made again.
+            let Some(outcome) = self.run(record, attempt, claim.as_ref()).await else { continue };
+            if let (Some(claimer), Some(claim)) = (&mut self.claimer, &claim) {
+                match &outcome {
+                    Ok(()) => claimer.done(queue, record, claim).await?,
+                    Err(_) => claimer.release(queue, record, claim).await?,
+                }
+            }
             let Err(failure) = outcome else {
                 work.outage.over(&work.id);
                 work.breaker.succeeded();

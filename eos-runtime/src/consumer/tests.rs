@@ -94,6 +94,7 @@ impl World {
             dedupe: Dedupe::MessageId,
             group_commit: 1,
             max_wait: Duration::ZERO,
+            deduped: None,
             states: States::default(),
             id_headers: Arc::from(["message-id".to_owned()]),
             classify: Classify::default(),

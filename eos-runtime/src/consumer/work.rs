@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::board::Board;
 use super::breaker::Breaker;
 use super::failure::{Chain, Classify, Failure};
+use super::idempotent::Deduped;
 use super::log::Log;
 use super::message_id::InboxId;
 use super::outage::Outage;
@@ -32,6 +33,8 @@ pub(crate) struct Work {
     pub(crate) group_commit: u32,
     /// How long a transaction may wait for more records than are queued.
     pub(crate) max_wait: Duration,
+    /// Where it is idempotent.
+    pub(crate) deduped: Option<Deduped>,
     pub(crate) states: States,
     /// Headers that may carry the message id; the first present wins.
     pub(crate) id_headers: Arc<[String]>,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
-use super::spec::{Body, Dedupe, Isolation, OnFailure, PlainHandler, TxHandler};
+use super::spec::{Body, Dedupe, Idempotent, Isolation, OnFailure, PlainHandler, TxHandler};
 use crate::kafka_tx::KafkaTx;
 
 /// One listener that runs in this process.
@@ -87,6 +87,8 @@ pub(crate) enum Promise {
         commit_records: u32,
         handler: TxHandler<KafkaTx>,
     },
+    /// At least once, and at most one finished run of an id while it is remembered.
+    Idempotent(PlainHandler, Idempotent),
     /// Once, by one commit.
     Transactional {
         /// Its kind is the body's.
@@ -113,6 +115,7 @@ impl Promise {
             Promise::Plain(_) => "plain",
             Promise::AtMostOnce(..) => "at_most_once",
             Promise::ExactlyOnce { .. } => "exactly_once",
+            Promise::Idempotent(..) => "idempotent",
             Promise::Transactional { .. } => "transactional",
         }
     }
@@ -128,6 +131,7 @@ impl std::fmt::Debug for Promise {
                 .field("commit_interval", commit_interval)
                 .field("commit_records", commit_records)
                 .finish_non_exhaustive(),
+            Promise::Idempotent(_, options) => f.debug_tuple("Idempotent").field(options).finish(),
             Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body } => f
                 .debug_struct("Transactional")
                 .field("database", database)

@@ -54,6 +54,47 @@ pub enum Mode {
     ExactlyOnce(ExactlyOnce),
     /// The offset is committed before the body; of so many queued records at once, at the most.
     AtMostOnce(u32),
+    /// Plain, and a record whose id has been processed is not handled again.
+    Idempotent(Idempotent),
+}
+
+/// The arguments of `idempotent(redis, …)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idempotent {
+    /// `id = …`: what a duplicate is known by.
+    pub id: IdSource,
+    /// `ttl = "7d"`: how long an id that was processed is remembered.
+    pub ttl: Duration,
+    /// `lease = "30s"`: how long a claim outlives a process that died.
+    pub lease: Duration,
+    /// `on_outage = "…"`.
+    pub on_outage: OnOutage,
+}
+
+/// What a duplicate is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IdSource {
+    /// The message id, in one of the headers that `[inbox] id_headers` names.
+    #[default]
+    MessageId,
+    /// Its place in the log: only the same record again is a duplicate.
+    Position,
+    /// The record's key.
+    Key,
+    /// This header.
+    Header(&'static str),
+    /// A field of its JSON payload, by its path.
+    Field(&'static str),
+}
+
+/// What a listener does while what remembers its ids is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnOutage {
+    /// It waits: nothing is handled twice.
+    #[default]
+    Wait,
+    /// It handles records, and what comes twice is handled twice.
+    Process,
 }
 
 /// The arguments of `retry(…)`, each `None` where it was not given.

@@ -3,10 +3,12 @@
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Every counter, with a few words.
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 17] = [
     ("eos_records_applied_total", "Records whose handler ran and whose effects are committed"),
     ("eos_records_duplicate_total", "Records whose message id had been processed before"),
     ("eos_records_without_id_total", "Records without a message id, deduped by position alone"),
+    ("eos_claims_lost_total", "Claims of ids that were gone before their record was marked as done"),
+    ("eos_dedupe_left_out_total", "Claims and marks that were left out while Redis was down"),
     ("eos_records_set_aside_total", "Records that no attempt could handle, set aside as dead letters"),
     ("eos_records_replayed_total", "Dead letters that were handled after all"),
     ("eos_records_parked_total", "Records that were parked"),

@@ -1,7 +1,7 @@
 //! The environment, laid over the file.
 //!
-//! `EOS_KAFKA_BOOTSTRAP_SERVERS`, `EOS_KAFKA_GROUP` and `EOS_DATABASE_URL` are the short names; any setting is reached
-//! by `EOS__SECTION__KEY`, two underscores between the parts, in any case. An empty variable counts as not set.
+//! `EOS_KAFKA_BOOTSTRAP_SERVERS`, `EOS_KAFKA_GROUP`, `EOS_DATABASE_URL` and `EOS_REDIS_URL` are the short names; any setting
+//! is reached by `EOS__SECTION__KEY`, two underscores between the parts, in any case. An empty variable counts as not set.
 //! `DATABASE_URL`, which other tools set too, is the default database's address where nothing else configures one.
 
 use std::ffi::OsString;
@@ -11,10 +11,11 @@ use super::mistake::{Found, nearest};
 use super::value::{Node, Origin, Table, Value};
 
 /// The variables with names of their own, and what they set.
-const SHORT: [(&str, &[&str]); 3] = [
+const SHORT: [(&str, &[&str]); 4] = [
     ("EOS_KAFKA_BOOTSTRAP_SERVERS", &["kafka", "bootstrap_servers"]),
     ("EOS_KAFKA_GROUP", &["kafka", "group"]),
     ("EOS_DATABASE_URL", &["database", "url"]),
+    ("EOS_REDIS_URL", &["redis", "url"]),
 ];
 
 /// Names the settings file.

@@ -15,6 +15,7 @@ mod placeholder;
 mod process;
 mod properties;
 mod reader;
+mod redis_server;
 mod rest;
 mod secret;
 mod setting;
@@ -35,6 +36,9 @@ pub(crate) use outbox::{Delivery, OnUndeliverable, Outbox, RelayRuns};
 pub(crate) use placeholder::{Values, tables_read};
 pub(crate) use process::{keep, resolve, schema_of};
 pub(crate) use properties::Properties;
+#[cfg(feature = "redis")]
+pub(crate) use redis_server::RedisKind;
+pub(crate) use redis_server::{Redis, RedisAddress};
 pub(crate) use rest::{
     DeadLetter, DeadLetters, Inbox, ListenerOverride, Log, LogKeys, OnFailure, Retry, RetryOverride, Shutdown,
 };
@@ -49,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) databases: BTreeMap<String, Database>,
     pub(crate) inbox: Inbox,
     pub(crate) outbox: Outbox,
+    pub(crate) redis: Redis,
     pub(crate) retry: Retry,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) log: Log,
@@ -104,6 +109,7 @@ impl Settings {
             databases: database::read(&mut root),
             inbox: Inbox::read(root.section("inbox")),
             outbox: Outbox::read(root.section("outbox")),
+            redis: redis_server::read(&mut root),
             retry: Retry::read(root.section("retry")),
             dead_letters: DeadLetters::read(root.section("dead_letters")),
             log: Log::read(root.section("log")),

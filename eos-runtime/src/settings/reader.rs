@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use super::mistake::{Found, either, nearest};
-use super::secret::Secret;
+use super::secret::{Password, Secret};
 use super::setting::{Choice, Setting, Show, found_text};
 use super::value::{Node, Origin, Table, Value};
 
@@ -72,14 +72,14 @@ impl<'a> Section<'a> {
         read
     }
 
+    /// A text that is shown to nobody, and that whoever connects has to know.
+    pub(super) fn password(&mut self, key: &'static str) -> Option<Password> {
+        self.hidden(key).map(Password::new)
+    }
+
     /// A text that is shown to nobody, not even where it is written wrongly; so many characters at least.
     pub(super) fn secret(&mut self, key: &'static str, at_least: usize) -> Option<Secret> {
-        self.known.insert(key);
-        let node = self.table?.get(key)?;
-        let Some(text) = String::read(&node.value, matches!(node.origin, Origin::Variable(_))) else {
-            self.refuse(key, "expected text in quotes, found something else");
-            return None;
-        };
+        let text = self.hidden(key)?;
         if text.chars().count() < at_least {
             self.refuse(
                 key,
@@ -88,6 +88,17 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(Secret::new(text))
+    }
+
+    /// A text that no mistake may show.
+    fn hidden(&mut self, key: &'static str) -> Option<String> {
+        self.known.insert(key);
+        let node = self.table?.get(key)?;
+        let text = String::read(&node.value, matches!(node.origin, Origin::Variable(_)));
+        if text.is_none() {
+            self.refuse(key, "expected text in quotes, found something else");
+        }
+        text
     }
 
     /// A setting with a default.

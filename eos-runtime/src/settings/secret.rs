@@ -31,6 +31,28 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A password that whoever connects has to know; shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Password(String);
+
+impl Password {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Password(text.into())
+    }
+
+    /// The password, for whoever connects.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "whoever connects is a feature"))]
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// A database's address, shown without its password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct DatabaseUrl(String);

@@ -167,6 +167,47 @@ async fn hints(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
     Ok(())
 }
 
+/// Its effect is not in a database: it is what it tells at its end.
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, ttl = "1h", lease = "2s"))]
+async fn idempotent(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+/// The same, which goes on while Redis is down.
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, lease = "2s", on_outage = "process"))]
+async fn idempotent_always(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+/// Those that know a duplicate by something else.
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, id = "position", lease = "2s"))]
+async fn idempotent_by_position(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, id = "key", lease = "2s"))]
+async fn idempotent_by_key(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, id = field("order_id"), lease = "2s"))]
+async fn idempotent_by_field(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, id = header("message-id"), lease = "2s"))]
+async fn idempotent_by_header(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+async fn on_idempotent(order: &Order, meta: &RecordMeta) -> HandlerResult {
+    begins(meta);
+    tokio::task::yield_now().await;
+    behaves(order, meta).await?;
+    ends(meta);
+    Ok(())
+}
+
 /// The table, and a topic as well.
 #[kafka_listener(topic = "${app.topic}", transactional, dead_letter = topic("${app.topic}-dead"))]
 async fn told_twice(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {

@@ -2,7 +2,6 @@ use eos_runtime::prelude::*;
 
 #[kafka_listener(
     topic = "event.order",
-    idempotent(redis, ttl = "1d"),
     key_slots = 16,
     concurrency_per_partition = 4,
 )]

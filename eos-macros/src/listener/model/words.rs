@@ -3,17 +3,18 @@
 use proc_macro2::Ident;
 use syn::LitStr;
 
+use super::idempotent;
 use super::retry;
 use super::text::group;
 use super::values::{duration, topics};
-use super::{DeadLetters, Dedupe, OnFailure, Retry, Topics};
+use super::{DeadLetters, Dedupe, Idempotent, OnFailure, Retry, Topics};
 use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "topic",
     "topics",
     "group",
@@ -24,6 +25,7 @@ const KNOWN: [&str; 15] = [
     "exactly_once",
     "at_most_once",
     "to",
+    "idempotent",
     "retry",
     "on_failure",
     "dead_letter",
@@ -33,7 +35,7 @@ const KNOWN: [&str; 15] = [
 const OF_KAFKA: [&str; 2] = ["commit_interval", "commit_records"];
 const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 3] = ["idempotent", "key_slots", "concurrency_per_partition"];
+const LATER: [&str; 2] = ["key_slots", "concurrency_per_partition"];
 
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub(super) struct Words {
     pub(super) when_it_fails: Vec<Ident>,
     /// With its name, since not every listener may have it.
     pub(super) to: Option<(Ident, LitStr)>,
+    pub(super) idempotent: Option<(Ident, Idempotent)>,
     pub(super) retry: Retry,
     pub(super) on_failure: OnFailure,
     /// The words `on_failure = "park"`, since not every listener may say them.
@@ -87,6 +90,7 @@ impl Words {
             at_most_once: None,
             when_it_fails: Vec::new(),
             to: None,
+            idempotent: None,
             retry: Retry::default(),
             on_failure: OnFailure::default(),
             park: None,
@@ -129,6 +133,9 @@ impl Words {
                 "to" => {
                     let to = string(argument, "event.order.enriched", text::topic, mistakes);
                     words.to = to.map(|to| (argument.name.clone(), to));
+                }
+                "idempotent" => {
+                    words.idempotent = Some((argument.name.clone(), Idempotent::read(argument, mistakes)));
                 }
                 "retry" => words.retry = Retry::read(argument, mistakes),
                 "on_failure" => {
@@ -264,6 +271,8 @@ pub(super) fn misplaced<'a>(
         format!("`{word}` belongs to the transaction; write `transactional({word} = …)`")
     } else if OF_KAFKA.contains(&word.as_str()) {
         format!("`{word}` belongs to the Kafka transaction; write `exactly_once({word} = …)`")
+    } else if idempotent::INSIDE.contains(&word.as_str()) {
+        format!("`{word}` belongs to the dedupe; write `idempotent(redis, {word} = …)`")
     } else if retry::INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the attempts; write `retry({word} = …)`")
     } else if KNOWN.contains(&word.as_str()) {

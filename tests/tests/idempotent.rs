@@ -1,0 +1,282 @@
+//! `idempotent(redis, …)`: an id has one finished run while it is remembered, but where a process dies, or sleeps past its lease,
+//! between a handler's effect and its mark.
+
+use std::time::Duration;
+
+use eos_tests::{
+    Kind, Launch, Order, PATIENCE, Redis, Scene, What, eventually, finished, is_done_with_all, produce_twins,
+    servers, stays,
+};
+
+const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
+
+/// Long enough for a lease of the listeners here to run out twice.
+const TWO_LEASES: Duration = Duration::from_secs(5);
+
+async fn scene(partitions: i32) -> Scene {
+    Scene::new(Kind::Postgres, partitions, SINKS).await
+}
+
+fn launch(scene: &Scene) -> Launch {
+    scene.launch().env("SINK_LISTENER", "idempotent")
+}
+
+fn assert_each_once(scene: &Scene) {
+    let wrong: Vec<_> = finished(scene).into_iter().filter(|(_, times)| *times != 1).collect();
+    assert!(wrong.is_empty(), "not once: {wrong:?}");
+}
+
+async fn has_begun(scene: &Scene, count: usize) {
+    eventually(&format!("{count} handlers have begun"), PATIENCE, async || match scene.told().begun() {
+        begun if begun >= count => Ok(()),
+        begun => Err(format!("{begun} have")),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_is_not_handled_again_wherever_it_comes_from() {
+    let scene = scene(2).await;
+    let orders = scene.produce_to(0, What::Insert, 20).await;
+    scene.produce_to(1, What::Insert, 20).await;
+    scene.produce_again(&orders).await;
+    let elsewhere = orders.iter().map(|sent| (sent.order.clone(), sent.message_id.clone())).collect();
+    scene.produce_orders(Some(1), elsewhere).await;
+    let mut service = launch(&scene).start();
+    is_done_with_all(&scene).await;
+    service.stop().await;
+    assert_each_once(&scene);
+    assert_eq!(service.says("duplicates=40"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_an_id_is_handled_and_counted() {
+    let scene = scene(1).await;
+    scene.produce_without_ids(7).await;
+    let mut service = launch(&scene).start();
+    is_done_with_all(&scene).await;
+    service.stop().await;
+    assert_each_once(&scene);
+    assert_eq!(service.says("without_message_id=7"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_duplicate_is_known_by_what_the_listener_says() {
+    for (by, once_in_all) in [("key", true), ("field", true), ("header", true), ("position", false)] {
+        let scene = scene(1).await;
+        let order = Order::new(What::Insert);
+        let twice = vec![(order.clone(), Some("the-same".to_owned())), (order, Some("the-same".to_owned()))];
+        scene.produce_orders(Some(0), twice).await;
+        let launch = || scene.launch().env("SINK_LISTENER", format!("idempotent_by_{by}"));
+        let mut service = launch().start();
+        is_done_with_all(&scene).await;
+        service.stop().await;
+        let times: Vec<_> = finished(&scene).into_values().collect();
+        assert_eq!(times, [if once_in_all { 1 } else { 2 }], "by {by}");
+        assert_eq!(service.says("without_message_id=0"), 1, "by {by}");
+    }
+}
+
+/// What kills, which time it is passed, and whether an order may be left that was handled and is not marked.
+const POINTS: [(&str, &[u32], bool); 4] = [
+    ("dedupe_before_claim", &[1, 7], false),
+    ("dedupe_after_claim", &[1, 7], false),
+    ("dedupe_after_run", &[1, 7], true),
+    ("dedupe_after_mark", &[1, 7], false),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_leaves_an_order_that_is_handled_twice_only_between_its_effect_and_its_mark() {
+    let all = POINTS.iter().flat_map(|(point, times, window)| {
+        times.iter().map(move |nth| (format!("{point}@{nth}=kill"), *window))
+    });
+    futures_util::future::join_all(all.map(|(fault, window)| crash_once(fault, window))).await;
+}
+
+async fn crash_once(fault: String, window: bool) {
+    eprintln!("{fault}");
+    let scene = scene(1).await;
+    let orders = scene.produce_to(0, What::Insert, 12).await;
+    scene.produce_again(&orders[..3]).await;
+    scene.produce_to(0, What::FailTwice, 1).await;
+    scene.produce_to(0, What::Insert, 3).await;
+    let mut crashes = launch(&scene).fault(&fault).start();
+    crashes.is_killed().await;
+    let mut next = launch(&scene).start();
+    is_done_with_all(&scene).await;
+    next.stop().await;
+    let finished = finished(&scene);
+    assert!(finished.values().all(|times| *times >= 1), "lost at {fault}: {finished:?}");
+    let twice = finished.values().filter(|times| **times == 2).count();
+    assert!(finished.values().all(|times| *times <= 2));
+    assert_eq!(twice, usize::from(window), "handled twice at {fault}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_it_runs() {
+    let scene = scene(2).await;
+    scene.close_gate();
+    produce_twins(&scene, What::Hold).await;
+    scene.produce_to(1, What::Insert, 3).await;
+    let mut service = launch(&scene).start();
+    has_begun(&scene, 1).await;
+    service.has_said("another has claimed this record's id").await;
+    stays("nobody else begins", TWO_LEASES, async || match scene.told().begun() {
+        begun if begun <= 4 => Ok(()),
+        begun => Err(format!("{begun} were")),
+    })
+    .await;
+    let ended = finished(&scene).values().sum::<usize>();
+    scene.open_gate();
+    is_done_with_all(&scene).await;
+    service.stop().await;
+    assert!(ended <= 3, "the twin was not skipped: {ended}");
+    assert_each_once(&scene);
+}
+
+/// The twin's partition waits, and the twin runs when the first has failed for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_of_a_handler_that_failed_is_given_back() {
+    let scene = scene(2).await;
+    let dead = format!("{}-dlt", scene.topic);
+    scene.kafka.create_topic(&dead, 2, &[]).await;
+    produce_twins(&scene, What::FailAlways).await;
+    scene.produce_to(0, What::FailTwice, 5).await;
+    let began = std::time::Instant::now();
+    let mut service = launch(&scene).env("EOS__RETRY__MAX", "3").start();
+    is_done_with_all(&scene).await;
+    let took = began.elapsed();
+    service.stop().await;
+    let begun = scene.told().begun();
+    assert_eq!(begun, 2 * 3 + 5 * 3, "each attempt had its claim, and the twin was not taken for done");
+    assert_eq!(scene.kafka.read(&dead).await.len(), 2);
+    assert!(took < Duration::from_secs(15), "no attempt waited for a lease: {took:?}");
+    scene.kafka.delete_topic(&dead).await;
+}
+
+/// Skipping it while the first runs would lose the message, since that one fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twin_of_one_that_runs_and_fails_is_handled_itself() {
+    let scene = scene(2).await;
+    let dead = format!("{}-dlt", scene.topic);
+    scene.kafka.create_topic(&dead, 2, &[]).await;
+    produce_twins(&scene, What::Oversleep).await;
+    let mut service = launch(&scene)
+        .env("EOS__RETRY__MAX", "1")
+        .env("EOS__LISTENERS__SINKS__IDEMPOTENT__DEADLINE", "3s")
+        .start();
+    is_done_with_all(&scene).await;
+    service.stop().await;
+    assert_eq!(scene.told().begun(), 2, "one after the other");
+    assert_eq!(scene.kafka.read(&dead).await.len(), 2);
+    scene.kafka.delete_topic(&dead).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_slept_before_its_handler_runs_it_no_more() {
+    let scene = scene(1).await;
+    scene.produce(What::Insert, 20).await;
+    let sleeper = launch(&scene).fault("dedupe_after_claim@3=stop").start();
+    sleeper.sleeps().await;
+    let begun = scene.told().begun_by(sleeper.pid());
+    let mut other = launch(&scene).start();
+    is_done_with_all(&scene).await;
+    sleeper.wake();
+    stays("the one that woke up runs no handler", Duration::from_secs(3), async || {
+        match scene.told().begun_by(sleeper.pid()) {
+            now if now == begun => Ok(()),
+            now => Err(format!("{now} were begun, and {begun} before")),
+        }
+    })
+    .await;
+    other.stop().await;
+    assert_each_once(&scene);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_slept_past_its_lease_in_its_handler_does_not_come_to_its_end() {
+    let scene = scene(1).await;
+    scene.close_gate();
+    scene.produce(What::Hold, 1).await;
+    scene.produce(What::Insert, 20).await;
+    let sleeper = launch(&scene).start();
+    has_begun(&scene, 1).await;
+    sleeper.sleep().await;
+    scene.open_gate();
+    let mut other = launch(&scene).start();
+    is_done_with_all(&scene).await;
+    sleeper.wake();
+    sleeper.has_said("the claim of a record was lost while its handler ran").await;
+    stays("it comes to no end", Duration::from_secs(2), async || {
+        match scene
+            .told()
+            .lines()
+            .iter()
+            .filter(|line| line.what == "end" && line.pid == sleeper.pid())
+            .count()
+        {
+            0 => Ok(()),
+            ended => Err(format!("{ended} ended")),
+        }
+    })
+    .await;
+    other.stop().await;
+    assert_each_once(&scene);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_move_leave_each_order_once() {
+    let scene = scene(4).await;
+    let orders = scene.produce(What::Insert, 400).await;
+    let mut one = launch(&scene).start();
+    has_begun(&scene, 20).await;
+    let mut other = launch(&scene).start();
+    scene.produce_again(&orders[..100]).await;
+    scene.produce(What::Insert, 400).await;
+    has_begun(&scene, 500).await;
+    one.stop().await;
+    scene.produce(What::FailTwice, 20).await;
+    is_done_with_all(&scene).await;
+    other.stop().await;
+    assert_each_once(&scene);
+}
+
+/// The claim that was made ahead is given back, so that nobody waits for its lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_leaves_no_claim_behind() {
+    let scene = scene(4).await;
+    scene.produce(What::Insert, 4_000).await;
+    let mut service = launch(&scene).start();
+    has_begun(&scene, 100).await;
+    service.stop().await;
+    assert!(scene.told().begun() < 4_000, "it was stopped in mid-work");
+    let redis = Redis::at(&servers().redis);
+    let mut claims = 0;
+    for key in redis.keys(&format!("eos:{}:", scene.group)).await {
+        claims += usize::from(redis.ask::<Vec<u8>>(&format!("GET {key}")).await != b"done");
+    }
+    assert_eq!(claims, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_random_double_no_more_than_they_interrupt() {
+    let scene = scene(3).await;
+    let mut kills = 0;
+    for _ in 0..5 {
+        let orders = scene.produce(What::Insert, 200).await;
+        let before = scene.told().begun();
+        let mut dies = launch(&scene).start();
+        has_begun(&scene, before + 40).await;
+        scene.produce_again(&orders[..20]).await;
+        dies.kill();
+        kills += 1;
+    }
+    let mut last = launch(&scene).start();
+    is_done_with_all(&scene).await;
+    last.stop().await;
+    let finished = finished(&scene);
+    assert!(finished.values().all(|times| *times >= 1), "lost");
+    let twice: usize = finished.values().map(|times| times - 1).sum();
+    // A kill finds one record of each partition between its effect and its mark, at the most.
+    assert!(twice <= kills * 3, "{twice} were handled twice, in {kills} kills");
+}
