@@ -6,6 +6,7 @@ use tokio::process::Command;
 
 use crate::child::Work;
 use crate::handwritten;
+use crate::k2k;
 use crate::noop::Seen;
 use crate::orders::OrderPlaced;
 use crate::redis::Done;
@@ -16,7 +17,10 @@ const ORDERS_IN_GROUPS: &str = "orders_in_groups";
 const ORDERS_IN_BATCHES: &str = "orders_in_batches";
 const NOOP: &str = "noop";
 const REDIS: &str = "redis";
-const ALL: [&str; 6] = [ORDERS, ORDERS_BY_POSITION, ORDERS_IN_GROUPS, ORDERS_IN_BATCHES, NOOP, REDIS];
+const K2K: &str = "k2k";
+const K2K_ONE_BY_ONE: &str = "k2k_one_by_one";
+const ALL: [&str; 8] =
+    [ORDERS, ORDERS_BY_POSITION, ORDERS_IN_GROUPS, ORDERS_IN_BATCHES, NOOP, REDIS, K2K, K2K_ONE_BY_ONE];
 
 static WORK: Work = Work::new();
 static SEEN: Seen = Seen::new();
@@ -25,8 +29,8 @@ static DONE: Done = Done::new();
 /// What a child of this kind is told; the rest is in eos's own settings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ChildArgs {
-    /// When so many are handled, the benchmark is told
-    #[arg(long)]
+    /// When so many are handled, the benchmark is told; one whose outcome is elsewhere tells nothing
+    #[arg(long, default_value_t = u64::MAX)]
     records: u64,
 }
 
@@ -84,6 +88,16 @@ async fn nothing_twice(_: &Record) -> HandlerResult {
     Ok(())
 }
 
+#[kafka_listener(id = "k2k", topic = "${app.topic}", exactly_once)]
+async fn pass_on(out: &mut KafkaTx, record: &Record) -> HandlerResult {
+    out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
+}
+
+#[kafka_listener(id = "k2k_one_by_one", topic = "${app.topic}", exactly_once(commit_records = 1))]
+async fn pass_on_one_by_one(out: &mut KafkaTx, record: &Record) -> HandlerResult {
+    out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
+}
+
 /// Runs until it is told to stop.
 pub(crate) async fn run(args: &ChildArgs) -> anyhow::Result<()> {
     WORK.expect(args.records);
@@ -107,6 +121,8 @@ pub(crate) fn only<'c>(
         Listener::OrdersInBatches => ORDERS_IN_BATCHES,
         Listener::Noop => NOOP,
         Listener::Redis => REDIS,
+        Listener::K2k => K2K,
+        Listener::K2kOneByOne => K2K_ONE_BY_ONE,
     };
     for other in ALL.iter().filter(|other| **other != id) {
         command.env(format!("EOS__LISTENERS__{}__ENABLED", other.to_uppercase()), "false");
@@ -115,6 +131,7 @@ pub(crate) fn only<'c>(
         .env("EOS_KAFKA_BOOTSTRAP_SERVERS", kafka)
         .env("EOS_KAFKA_GROUP", group)
         .env("EOS__APP__TOPIC", topic)
+        .env("EOS__APP__OUT", "nowhere")
         .env("RUST_LOG", "warn")
 }
 
@@ -127,4 +144,7 @@ pub(crate) enum Listener {
     OrdersInBatches,
     Noop,
     Redis,
+    /// What they write goes to `EOS__APP__OUT`.
+    K2k,
+    K2kOneByOne,
 }

@@ -1,6 +1,7 @@
 //! Benchmarks of eos beside what one would write by hand, and beside what the machine can do.
 //!
-//! `orders`, `noop`, `redis` and `relay` are what is measured. Every implementation runs as a child process of this same program; see
+//! `orders`, `noop`, `redis`, `relay` and `k2k` are what is measured. Every implementation runs as a child process of this same
+//! program; see
 //! `driver.rs` for the rounds and `report.rs` for what comes out.
 
 mod bed;
@@ -9,6 +10,7 @@ mod connect;
 mod driver;
 mod eos;
 mod handwritten;
+mod k2k;
 mod noop;
 mod orders;
 mod pgbench;
@@ -18,6 +20,7 @@ mod redis;
 mod relay;
 mod report;
 mod stats;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -41,6 +44,8 @@ enum Workload {
     Relay(relay::Args),
     /// A listener that dedupes in Redis
     Redis(redis::Args),
+    /// From Kafka to Kafka, exactly once
+    K2k(k2k::Args),
     /// What the benchmark starts
     #[command(hide = true, subcommand)]
     Child(Child),
@@ -55,6 +60,7 @@ enum Child {
     Relay,
     RelayByHand(relay::by_hand::ChildArgs),
     Writers(relay::commits::ChildArgs),
+    K2kByHand(k2k::by_hand::ChildArgs),
 }
 
 #[tokio::main]
@@ -67,10 +73,12 @@ async fn main() -> anyhow::Result<()> {
         Workload::Child(Child::Relay) => Ok(eos_runtime::relay().run().await?),
         Workload::Child(Child::RelayByHand(args)) => relay::by_hand::run(&args).await,
         Workload::Child(Child::Writers(args)) => relay::commits::run(&args).await,
+        Workload::Child(Child::K2kByHand(args)) => k2k::by_hand::run(args).await,
         Workload::Orders(args) => measure(args.json, async |bed| orders::run(&args, bed).await).await,
         Workload::Noop(args) => measure(args.json, async |bed| noop::run(&args, bed).await).await,
         Workload::Redis(args) => measure(args.json, async |bed| redis::run(&args, bed).await).await,
         Workload::Relay(args) => measure(args.json, async |bed| relay::run(&args, bed).await).await,
+        Workload::K2k(args) => measure(args.json, async |bed| k2k::run(&args, bed).await).await,
     }
 }
 

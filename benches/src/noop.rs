@@ -59,7 +59,7 @@ const RAW_DEFAULTS: Case = Case { variant: "noop_defaults", ..RAW };
 
 /// How eos tunes reading. With librdkafka's defaults a loop that is fast empties the queue, and then the next request
 /// for records is put off for a second.
-const FETCHING: [(&str, &str); 5] = [
+pub(crate) const FETCHING: [(&str, &str); 5] = [
     ("queued.max.messages.kbytes", "1024"),
     ("queued.min.messages", "10000"),
     ("fetch.message.max.bytes", "524288"),

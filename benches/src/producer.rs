@@ -23,10 +23,20 @@ pub(crate) async fn blanks(kafka: &str, topic: &str, partitions: i32, count: u64
     fill(kafka, topic, partitions, count, Contents::Blanks).await
 }
 
+/// Appends records that are numbered, under so many keys; a key is always in the same partition.
+pub(crate) async fn numbered(kafka: &str, topic: &str, partitions: i32, count: u64) -> anyhow::Result<()> {
+    fill(kafka, topic, partitions, count, Contents::Numbered).await
+}
+
+/// How many keys numbered records have.
+const KEYS: u64 = 1_000;
+const DIGITS: usize = 12;
+
 #[derive(Debug, Clone, Copy)]
 enum Contents {
     Orders,
     Blanks,
+    Numbered,
 }
 
 async fn fill(
@@ -54,12 +64,13 @@ fn fill_blocking(
         .set("linger.ms", "20")
         .create()?;
     for (number, partition) in (0..count).zip((0..partitions).cycle()) {
-        let (payload, headers) = match contents {
-            Contents::Orders => (order(number).into_bytes(), Some(message_id())),
-            Contents::Blanks => (blank(partition), None),
+        let (key, payload, headers) = match contents {
+            Contents::Orders => (None, order(number).into_bytes(), Some(message_id())),
+            Contents::Blanks => (None, blank(partition), None),
+            Contents::Numbered => (Some(format!("customer-{}", number % KEYS)), with_number(number), None),
         };
-        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&payload);
-        record.headers = headers;
+        let mut record = BaseRecord::<str, [u8]>::to(topic).partition(partition).payload(&payload);
+        (record.key, record.headers) = (key.as_deref(), headers);
         loop {
             match producer.send(record) {
                 Ok(()) => break,
@@ -78,6 +89,18 @@ fn blank(partition: i32) -> Vec<u8> {
     let mut blank = vec![0; PAYLOAD_BYTES];
     blank[0] = partition as u8;
     blank
+}
+
+/// A number's digits, and then what is only long.
+fn with_number(number: u64) -> Vec<u8> {
+    let mut text = format!("{number:0DIGITS$} ").into_bytes();
+    text.extend((b'a'..=b'z').cycle().take(PAYLOAD_BYTES - text.len()));
+    text
+}
+
+/// The number that a payload of [`numbered`] begins with.
+pub(crate) fn number_of(payload: &[u8]) -> Option<u64> {
+    std::str::from_utf8(payload.get(..DIGITS)?).ok()?.parse().ok()
 }
 
 fn message_id() -> OwnedHeaders {

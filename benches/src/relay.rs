@@ -9,7 +9,6 @@
 //! | `debezium.rs` | the relay that reads the database's log, on Kafka Connect |
 //! | `publishing.rs` | a publisher at work: a child process, or a connector |
 //! | `table.rs` | the lines of the table, how they are compared, and what they were to be |
-//! | `watch.rs` | the reader, which is the same for all: what is committed, as soon as it is there |
 
 pub(crate) mod by_hand;
 pub(crate) mod commits;
@@ -18,7 +17,6 @@ mod drain;
 mod latency;
 mod publishing;
 mod table;
-mod watch;
 
 use std::time::Duration;
 

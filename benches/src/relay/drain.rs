@@ -11,11 +11,11 @@ use sqlx::AssertSqlSafe;
 
 use super::publishing::Publishing;
 use super::table::Publisher;
-use super::watch::Watch;
-use super::{KEYS, Relay, by_hand, until_empty};
+use super::{KEYS, PARTITIONS, Relay, by_hand, until_empty};
 use crate::bed::Database;
 use crate::driver::Sample;
 use crate::producer::PAYLOAD_BYTES;
+use crate::watch::Watch;
 
 /// One drain.
 pub(super) async fn sample(relay: &mut Relay<'_>, by: Publisher) -> anyhow::Result<Sample> {
@@ -26,7 +26,7 @@ pub(super) async fn sample(relay: &mut Relay<'_>, by: Publisher) -> anyhow::Resu
         Publisher::Eos(_) | Publisher::Debezium => "eos_outbox",
     };
     fill(relay.database_of(by)?, table, &topic, entries).await?;
-    let watch = Watch::start(&relay.bed.kafka, &topic, counting(entries))?;
+    let watch = Watch::start(&relay.bed.kafka, &topic, PARTITIONS, counting(entries))?;
     let mut publishing = Publishing::start(relay, by).await?;
     let seconds = publishing.during(watch.outcome()).await?;
     ensure!(seconds > 0.0, "nothing takes no time");

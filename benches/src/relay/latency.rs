@@ -18,12 +18,12 @@ use tokio::time::MissedTickBehavior;
 
 use super::publishing::Publishing;
 use super::table::{Publisher, Task};
-use super::watch::Watch;
-use super::{KEYS, Relay, pool};
+use super::{KEYS, PARTITIONS, Relay, pool};
 use crate::child::PATIENCE;
 use crate::driver::Sample;
 use crate::producer::PAYLOAD_BYTES;
 use crate::stats::Latency;
+use crate::watch::Watch;
 
 /// How often something is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(super) async fn sample(relay: &mut Relay<'_>, by: Publisher, pace: Pace) -> 
     let database = relay.database_of(by)?;
     database.execute("truncate eos_outbox").await?;
     let pool = pool(&database.options, CONNECTIONS).await?;
-    let watch = Watch::start(&relay.bed.kafka, &topic, arrivals(&ledger))?;
+    let watch = Watch::start(&relay.bed.kafka, &topic, PARTITIONS, arrivals(&ledger))?;
     let mut publishing = Publishing::start(relay, by).await?;
     let working = Box::pin(async {
         commit(&ledger, 0, &pool, &topic).await?;

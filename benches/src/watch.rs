@@ -14,11 +14,10 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
-use super::PARTITIONS;
 use crate::child::PATIENCE;
 
 /// A reader at work.
-pub(super) struct Watch<T> {
+pub(crate) struct Watch<T> {
     outcome: oneshot::Receiver<anyhow::Result<T>>,
     /// Nobody waits for it.
     over: Arc<AtomicBool>,
@@ -26,9 +25,10 @@ pub(super) struct Watch<T> {
 
 impl<T: Send + 'static> Watch<T> {
     /// Shows each record of a topic to `see`, from the first on, until that has an answer.
-    pub(super) fn start(
+    pub(crate) fn start(
         kafka: &str,
         topic: &str,
+        partitions: i32,
         see: impl FnMut(&BorrowedMessage<'_>) -> Option<T> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -38,11 +38,11 @@ impl<T: Send + 'static> Watch<T> {
             .set("isolation.level", "read_committed")
             .set("fetch.wait.max.ms", "10")
             .create()?;
-        let mut partitions = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            partitions.add_partition_offset(topic, partition, Offset::Offset(0))?;
+        let mut all = TopicPartitionList::new();
+        for partition in 0..partitions {
+            all.add_partition_offset(topic, partition, Offset::Offset(0))?;
         }
-        consumer.assign(&partitions)?;
+        consumer.assign(&all)?;
         let over = Arc::new(AtomicBool::new(false));
         let (answer, outcome) = oneshot::channel();
         let told = Arc::clone(&over);
@@ -54,7 +54,7 @@ impl<T: Send + 'static> Watch<T> {
     }
 
     /// The answer.
-    pub(super) async fn outcome(mut self) -> anyhow::Result<T> {
+    pub(crate) async fn outcome(mut self) -> anyhow::Result<T> {
         (&mut self.outcome).await.context("the reader is gone")?
     }
 }
