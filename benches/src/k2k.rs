@@ -33,7 +33,7 @@ use crate::watch::Watch;
 /// `k2k`'s arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// How many records there are, 200 bytes each [default: 600000, or 4000 one by one]
+    /// How many records there are, 200 bytes each [default: 1500000, or 2000 one by one]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1_000..))]
     records: Option<u64>,
     /// A transaction a record, in place of one each 100 ms
@@ -56,6 +56,8 @@ enum With {
     Streams,
     /// The hand-written loop that leaves waiting to rdkafka's `commit_transaction`
     Flush,
+    /// The hand-written loop whose outputs have ids, as eos's have
+    Ids,
 }
 
 const PARTITIONS: i32 = 4;
@@ -66,6 +68,7 @@ const SPRING_ONE_BY_ONE: f64 = 100.0;
 const EOS: Case = Case { who: "eos", variant: "commit_100ms", in_flight: 4, dedupe: "none", rtt_ms: 0.0 };
 const BY_HAND: Case = Case { who: "handwritten", ..EOS };
 const BY_HAND_FLUSH: Case = Case { variant: "commit_100ms_flush", ..BY_HAND };
+const BY_HAND_IDS: Case = Case { variant: "commit_100ms_ids", ..BY_HAND };
 const STREAMS: Case = Case { who: "streams", ..EOS };
 /// One transaction is open at a time, as there is one member of the group.
 const EOS_ONE_BY_ONE: Case = Case { variant: "one_by_one", in_flight: 1, ..EOS };
@@ -90,7 +93,10 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     if args.with.contains(&With::Flush) && !args.one_by_one {
         cases.push(BY_HAND_FLUSH);
     }
-    let records = args.records.unwrap_or(if args.one_by_one { 4_000 } else { 600_000 });
+    if args.with.contains(&With::Ids) && !args.one_by_one {
+        cases.push(BY_HAND_IDS);
+    }
+    let records = args.records.unwrap_or(if args.one_by_one { 2_000 } else { 1_500_000 });
     let topic = bed.topic("k2k", PARTITIONS).await?;
     producer::numbered(&bed.kafka, &topic, PARTITIONS, records).await?;
     let mut k2k = K2k { bed, topic, records, runs: 0 };
@@ -99,6 +105,7 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     let mut report = Report { workload: "k2k", settings, results, ratios: Vec::new(), remarks: Vec::new() };
     report.compare("k2k_vs_handwritten", &EOS, &BY_HAND, Some(0.9));
     report.compare("k2k_vs_handwritten_flush", &EOS, &BY_HAND_FLUSH, None);
+    report.compare("k2k_vs_handwritten_ids", &EOS, &BY_HAND_IDS, None);
     report.compare("k2k_vs_streams", &EOS, &STREAMS, Some(1.0));
     report.compare("k2k_one_by_one_vs_handwritten", &EOS_ONE_BY_ONE, &BY_HAND_ONE_BY_ONE, None);
     report.remarks = remarks(&report);
@@ -166,6 +173,9 @@ impl K2k<'_> {
         command.args(["--topic", &self.topic, "--out", out]);
         if *case == BY_HAND_ONE_BY_ONE {
             command.arg("--one-by-one");
+        }
+        if *case == BY_HAND_IDS {
+            command.arg("--ids");
         }
         if *case == BY_HAND_FLUSH {
             command.arg("--flush");

@@ -12,11 +12,13 @@ use crate::event::{Event, EventValue, TYPE_HEADER};
 use crate::record::{Headers, Record};
 use crate::settings;
 use crate::source::Output;
-use crate::store::Origin;
+use crate::store::repeatable_id;
 use crate::trace;
 
 /// The header that duplicates share.
-const MESSAGE_ID: &str = "message-id";
+pub(crate) const MESSAGE_ID: &str = "message-id";
+/// So many topics are remembered by the name that they are sent to.
+const TOPICS: usize = 16;
 const VERSION_HEADER: &str = "schema-version";
 
 /// The outputs of one record, in a listener that is `exactly_once`: they and its offset are committed in one Kafka
@@ -54,6 +56,8 @@ pub struct KafkaTx {
     before: usize,
     /// Given out for this record.
     ids: u32,
+    /// As they were named, and what they are called: a name may have placeholders.
+    topics: Vec<(Box<str>, Arc<str>)>,
 }
 
 #[expect(
@@ -106,13 +110,13 @@ impl KafkaTx {
         payload: impl EventValue,
         headers: Headers,
     ) -> Result<(), HandlerError> {
-        self.add(Cow::Owned(topic.to_owned()), key.to_bytes(), payload.to_bytes(), &headers, None)
+        self.add(topic, key.into_bytes(), payload.into_bytes(), &headers, None)
     }
 }
 
 impl KafkaTx {
     pub(crate) fn new(group: Arc<str>, record: Record) -> Self {
-        KafkaTx { group, record, outputs: Vec::new(), before: 0, ids: 0 }
+        KafkaTx { group, record, outputs: Vec::new(), before: 0, ids: 0, topics: Vec::new() }
     }
 
     /// The next record: what earlier ones have sent stays.
@@ -145,30 +149,24 @@ impl KafkaTx {
     pub(crate) fn add_event<E: Event>(&mut self, event: &E, topic: &'static str) -> Result<(), HandlerError> {
         let payload = event.encode().map_err(HandlerError::fatal)?;
         let (key, headers) = (event.key(), event.headers());
-        self.add(Cow::Borrowed(topic), key, Some(payload), &headers, Some((E::TYPE, E::VERSION)))
+        self.add(topic, key, Some(payload), &headers, Some((E::TYPE, E::VERSION)))
     }
 
     fn add(
         &mut self,
-        topic: Cow<'static, str>,
+        topic: &str,
         key: Option<Bytes>,
         payload: Option<Bytes>,
         own: &Headers,
         event: Option<(&'static str, Option<u32>)>,
     ) -> Result<(), HandlerError> {
-        let topic = match topic.contains("${") {
-            true => Cow::Owned(settings::resolve(&topic).map_err(HandlerError::fatal)?),
-            false => topic,
-        };
-        let mut headers: Vec<(Cow<'static, str>, Option<Bytes>)> = Vec::with_capacity(own.len() + 4);
+        let topic = self.topic(topic)?;
+        let mut headers: Vec<(Cow<'static, str>, Option<Bytes>)> = Vec::new();
         for (name, value) in own.iter() {
             let name = std::str::from_utf8(name).map_err(HandlerError::fatal)?;
             headers.push((Cow::Owned(name.to_owned()), value.map(Bytes::copy_from_slice)));
         }
-        if own.get(MESSAGE_ID).is_none() {
-            let id = Origin { group: Arc::clone(&self.group), record: self.record.clone() }.id(self.ids);
-            headers.push((Cow::Borrowed(MESSAGE_ID), Some(Bytes::from(id.to_string()))));
-        }
+        let id = own.get(MESSAGE_ID).is_none().then(|| repeatable_id(&self.group, &self.record, self.ids));
         self.ids += 1;
         if let Some((type_name, version)) = event {
             headers.push((Cow::Borrowed(TYPE_HEADER), Some(Bytes::from_static(type_name.as_bytes()))));
@@ -182,8 +180,19 @@ impl KafkaTx {
         {
             headers.push((Cow::Borrowed(trace::HEADER), Some(trace)));
         }
-        self.outputs.push((self.record.offset(), Output { topic, key, payload, headers }));
+        self.outputs.push((self.record.offset(), Output { topic, key, payload, id, headers }));
         Ok(())
+    }
+
+    fn topic(&mut self, named: &str) -> Result<Arc<str>, HandlerError> {
+        if let Some((_, topic)) = self.topics.iter().find(|(name, _)| **name == *named) {
+            return Ok(Arc::clone(topic));
+        }
+        let topic: Arc<str> = settings::resolve(named).map_err(HandlerError::fatal)?.into();
+        // Names may be made of records: there is no end of them.
+        self.topics.truncate(TOPICS - 1);
+        self.topics.push((named.into(), Arc::clone(&topic)));
+        Ok(topic)
     }
 }
 

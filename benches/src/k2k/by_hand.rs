@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::message::{BorrowedMessage, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
+use uuid::Uuid;
 
 use super::{INTERVAL_MS, transformed};
 use crate::child::told_to_stop;
@@ -39,6 +40,9 @@ pub(crate) struct ChildArgs {
     /// Leaves it to `commit_transaction` to wait for what is in flight
     #[arg(long)]
     flush: bool,
+    /// Gives each output an id that is the same whenever its record is handled
+    #[arg(long)]
+    ids: bool,
 }
 
 type Producer = ThreadedProducer<DefaultProducerContext>;
@@ -71,7 +75,7 @@ fn work(args: &ChildArgs, over: &AtomicBool) -> anyhow::Result<()> {
                 producer.begin_transaction()?;
             }
             let open = open.get_or_insert_with(Open::now);
-            send(&producer, &args.out, &message)?;
+            send(&producer, args, &message)?;
             open.behind(message.partition(), message.offset());
         }
         if let Some(done) = open.take_if(|open| args.one_by_one || open.left().is_zero()) {
@@ -107,10 +111,11 @@ fn producer(args: &ChildArgs) -> anyhow::Result<Producer> {
     Ok(config.create()?)
 }
 
-fn send(producer: &Producer, out: &str, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+fn send(producer: &Producer, args: &ChildArgs, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
     let payload = message.payload().map(transformed);
-    let mut record = BaseRecord::<[u8], [u8]>::to(out);
+    let mut record = BaseRecord::<[u8], [u8]>::to(&args.out);
     (record.key, record.payload) = (message.key(), payload.as_deref());
+    record.headers = args.ids.then(|| with_id(args, message));
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
@@ -121,6 +126,12 @@ fn send(producer: &Producer, out: &str, message: &BorrowedMessage<'_>) -> anyhow
             Err((error, _)) => return Err(error.into()),
         }
     }
+}
+
+fn with_id(args: &ChildArgs, message: &BorrowedMessage<'_>) -> OwnedHeaders {
+    let name = format!("{}/{}/{}/{}", args.group, args.topic, message.partition(), message.offset());
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).to_string();
+    OwnedHeaders::new_with_capacity(1).insert(Header { key: "message-id", value: Some(&id) })
 }
 
 /// The transaction that is open, and how far it is in each partition.

@@ -311,7 +311,7 @@ fn batch(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes
         None if words.exactly_once.is_some() => mistakes.at(
             batch,
             "a listener that is `exactly_once` takes one record at a time; how many share a Kafka transaction is said by \
-             `exactly_once(commit_interval = \"100ms\", commit_records = 10000)`",
+             `exactly_once(commit_interval = \"100ms\", commit_records = 100000)`",
         ),
         None => mistakes.at(
             batch,

@@ -48,9 +48,10 @@ impl Form {
 pub(crate) fn as_output(letter: &LetterToTopic, refusals: u32) -> Output {
     let form = Form::ALL[(refusals as usize).min(Form::ALL.len() - 1)];
     Output {
-        topic: Cow::Owned(letter.to.clone()),
+        topic: letter.to.as_str().into(),
         key: letter.key().map(Bytes::copy_from_slice),
         payload: form.payload(letter),
+        id: None,
         headers: headers(letter, form),
     }
 }

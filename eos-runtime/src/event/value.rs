@@ -33,6 +33,14 @@ use uuid::Uuid;
 pub trait EventValue {
     /// Its bytes, where it has a value.
     fn to_bytes(&self) -> Option<Bytes>;
+
+    /// The same of one that is not needed any more: what is bytes already is not copied.
+    fn into_bytes(self) -> Option<Bytes>
+    where
+        Self: Sized,
+    {
+        self.to_bytes()
+    }
 }
 
 impl<T: EventValue + ?Sized> EventValue for &T {
@@ -45,11 +53,39 @@ impl<T: EventValue> EventValue for Option<T> {
     fn to_bytes(&self) -> Option<Bytes> {
         self.as_ref()?.to_bytes()
     }
+
+    fn into_bytes(self) -> Option<Bytes> {
+        self?.into_bytes()
+    }
 }
 
 impl EventValue for Bytes {
     fn to_bytes(&self) -> Option<Bytes> {
         Some(self.clone())
+    }
+
+    fn into_bytes(self) -> Option<Bytes> {
+        Some(self)
+    }
+}
+
+impl EventValue for Vec<u8> {
+    fn to_bytes(&self) -> Option<Bytes> {
+        Some(Bytes::copy_from_slice(self))
+    }
+
+    fn into_bytes(self) -> Option<Bytes> {
+        Some(self.into())
+    }
+}
+
+impl EventValue for String {
+    fn to_bytes(&self) -> Option<Bytes> {
+        Some(Bytes::copy_from_slice(self.as_bytes()))
+    }
+
+    fn into_bytes(self) -> Option<Bytes> {
+        Some(self.into())
     }
 }
 
@@ -69,7 +105,7 @@ macro_rules! are_bytes {
     )* };
 }
 
-are_bytes!([u8], Vec<u8>, Box<[u8]>, Arc<[u8]>, Cow<'_, [u8]>);
+are_bytes!([u8], Box<[u8]>, Arc<[u8]>, Cow<'_, [u8]>);
 
 macro_rules! are_text {
     ($($ty:ty),* $(,)?) => { $(
@@ -81,7 +117,7 @@ macro_rules! are_text {
     )* };
 }
 
-are_text!(str, String, Box<str>, Arc<str>, Cow<'_, str>, Uuid, bool);
+are_text!(str, Box<str>, Arc<str>, Cow<'_, str>, Uuid, bool);
 are_text!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
 
 #[cfg(test)]
@@ -108,6 +144,7 @@ mod tests {
         assert_eq!(written(bytes), expected);
         assert_eq!(written(&bytes[..]), expected);
         assert_eq!(written(bytes.to_vec()), expected);
+        assert_eq!(Some(bytes.to_vec()).into_bytes().as_deref(), Some(&bytes[..]));
         assert_eq!(written(Bytes::copy_from_slice(&bytes)), expected);
     }
 

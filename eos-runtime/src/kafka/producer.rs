@@ -52,6 +52,8 @@ pub(crate) struct ProducerOptions {
     pub(crate) properties: Properties,
     /// What happens to what stands behind a record that fails for good.
     pub(crate) gaps: Gaps,
+    /// How long a record waits for others of its batch; what is handed over all at once has nothing to wait for.
+    pub(crate) linger: Duration,
     /// How long an unfinished transaction of a process that died may stay open.
     pub(crate) transaction_timeout: Option<Duration>,
 }
@@ -72,8 +74,8 @@ impl ProducerOptions {
         batch_bytes: usize,
         properties: Properties,
     ) -> Self {
-        let (gaps, transaction_timeout) = (Gaps::Forbidden, None);
-        ProducerOptions { transactional_id, batch_bytes, properties, gaps, transaction_timeout }
+        let (gaps, linger, transaction_timeout) = (Gaps::Forbidden, Duration::ZERO, None);
+        ProducerOptions { transactional_id, batch_bytes, properties, gaps, linger, transaction_timeout }
     }
 }
 
@@ -166,8 +168,9 @@ impl Producer {
     /// When librdkafka does not accept the settings.
     pub(crate) fn new(client: &ClientOptions, options: &ProducerOptions) -> Result<Self, KafkaFailure> {
         let mut config = client.producer();
-        // A batch is handed over at once, and there is nothing to wait for behind it.
-        config.set("linger.ms", "0").set("queue.buffering.max.messages", "100000");
+        config
+            .set("linger.ms", options.linger.as_millis().to_string())
+            .set("queue.buffering.max.messages", "100000");
         for (name, value) in options.properties.iter() {
             config.set(name, value);
         }
@@ -221,12 +224,14 @@ impl Producer {
     ) -> Vec<NotSent> {
         let count = records.len();
         self.begin_batch();
+        self.expect(count);
         for (index, record) in records.enumerate() {
             if !self.add(index, &record).await {
                 // Nothing behind it may slip past.
                 for behind in index + 1..count {
                     self.reports.failed(behind, Code::PurgeQueue);
                 }
+                self.expect_less(count - index - 1);
                 break;
             }
         }
@@ -235,18 +240,29 @@ impl Producer {
 
     /// A batch begins: the fates of one before it are known.
     pub(crate) fn begin_batch(&self) {
+        // What an abort has thrown away is told before the abort ends, and is nobody's concern any more.
+        self.reports.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
         // One more, which is taken off when all are handed over: the batch cannot be done before.
         self.reports.left.store(1, Ordering::Release);
         // What an aborted one still told is nobody's here.
         self.reports.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Hands a record over, as this one of its batch; `false` where librdkafka refuses it, which is its fate then.
+    /// So many more are to be handed over.
+    pub(crate) fn expect(&self, count: usize) {
+        self.reports.left.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// So many of them are not handed over after all.
+    pub(crate) fn expect_less(&self, count: usize) {
+        self.reports.left.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    /// Hands a record over that is expected, as this one of its batch; `false` where librdkafka refuses it, which is its fate then.
     ///
     /// # Cancel safety
     /// As of [`Producer::send`].
     pub(crate) async fn add(&self, index: usize, record: &Outgoing<'_>) -> bool {
-        self.reports.left.fetch_add(1, Ordering::AcqRel);
         match self.hand_over(index, record).await {
             Ok(()) => true,
             Err(code) => {

@@ -14,7 +14,6 @@
 //! answer is not known is neither repeated nor aborted: the producer is thrown away, and the next one's initialisation
 //! settles it, before a worker asks the group where to go on.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +25,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use uuid::fmt::Hyphenated;
 
 use super::client::ClientOptions;
 use super::consumer::Membership;
@@ -33,6 +33,7 @@ use super::failure::KafkaFailure;
 use super::producer::{Fate, Gaps, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
 use super::topics::{Topic, Topics};
 use crate::fault;
+use crate::kafka_tx::MESSAGE_ID;
 use crate::settings::Properties;
 use crate::source::{Asked, OutflowEnd, Output, Portion, Tap};
 
@@ -46,6 +47,17 @@ pub(crate) struct TransactorOptions {
     pub(crate) commit_interval: Duration,
     /// How many records it may hold before it is committed.
     pub(crate) commit_records: u32,
+}
+
+impl TransactorOptions {
+    /// Small batches cost everybody more than a moment of waiting, where a transaction waits for more anyway.
+    fn linger(&self) -> Duration {
+        if self.commit_records == 1 {
+            Duration::ZERO
+        } else {
+            (self.commit_interval / 50).min(LONGEST_LINGER)
+        }
+    }
 }
 
 /// The task of a lane; it ends when no worker, and nobody who starts any, is left.
@@ -90,9 +102,10 @@ struct Open {
 
 /// Which record an output is of, and where it goes.
 struct Origin {
-    tap: Arc<Tap>,
+    /// Whose record: a place among the positions.
+    position: usize,
     offset: i64,
-    to: Cow<'static, str>,
+    to: Arc<str>,
 }
 
 /// How far a partition is, with what it has put into the transaction.
@@ -117,6 +130,7 @@ enum Void {
 const TIMEOUT_BEYOND: Duration = Duration::from_secs(10);
 /// What a request has around its records.
 const ENVELOPE: usize = 512;
+const LONGEST_LINGER: Duration = Duration::from_millis(5);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -258,6 +272,7 @@ impl Lane {
             batch_bytes,
             properties: Properties::default(),
             gaps: Gaps::Allowed,
+            linger: self.options.linger(),
             transaction_timeout: Some(self.options.commit_interval + TIMEOUT_BEYOND),
         };
         let producer = Producer::new(&self.client, &options).map_err(|failure| failure.to_string())?;
@@ -298,28 +313,31 @@ impl Lane {
         let (Some(open), Some(producer)) = (&mut self.open, &self.producer) else { return };
         let Portion { outputs, records, applied, next } = portion;
         open.records = open.records.saturating_add(records);
+        let position = open.position(&from);
+        open.positions[position].next = next;
+        open.positions[position].applied += applied;
+        open.origins.reserve(outputs.len());
+        producer.expect(outputs.len());
+        let mut left = outputs.len();
+        let mut text = [0; Hyphenated::LENGTH];
         for (offset, output) in outputs {
+            let id = output.id.map(|id| (MESSAGE_ID, id.hyphenated().encode_lower(&mut text).as_bytes()));
             let outgoing = Outgoing {
                 topic: &output.topic,
                 partition: None,
                 key: output.key.as_deref(),
                 payload: output.payload.as_deref(),
                 headers: &output.headers,
-                added: [None, None],
+                added: [id, None],
             };
+            left -= 1;
             let index = open.origins.len();
             let is_taken = producer.add(index, &outgoing).await;
-            open.origins.push(Origin { tap: Arc::clone(&from), offset, to: output.topic });
+            open.origins.push(Origin { position, offset, to: output.topic });
             if !is_taken {
+                producer.expect_less(left);
                 break;
             }
-        }
-        match open.positions.iter_mut().find(|position| Arc::ptr_eq(&position.tap, &from)) {
-            Some(position) => {
-                position.next = next;
-                position.applied += applied;
-            }
-            None => open.positions.push(Position { tap: from, next, applied }),
         }
     }
 
@@ -463,12 +481,12 @@ impl Lane {
         let mut refused =
             failures.iter().filter(|failure| failure.fate() == Fate::Refused && !failure.is_of_topic());
         let Some(first) = refused.next() else { return false };
-        let Some(origin) = open.origins.get(first.index) else { return false };
+        let Some((tap, origin)) = open.origin(first) else { return false };
         self.topics.forget(&origin.to);
         if first.is_too_large() && refused.next().is_some() && self.batch_bytes > 1 {
             return true;
         }
-        origin.tap.refuse(origin.offset, first.code.to_string());
+        tap.refuse(origin.offset, first.code.to_string());
         false
     }
 
@@ -486,6 +504,21 @@ impl Open {
     fn has(&self, tap: &Arc<Tap>) -> bool {
         self.positions.iter().any(|position| Arc::ptr_eq(&position.tap, tap))
     }
+
+    /// The place of its position, which may be new.
+    fn position(&mut self, tap: &Arc<Tap>) -> usize {
+        let found = self.positions.iter().position(|position| Arc::ptr_eq(&position.tap, tap));
+        found.unwrap_or_else(|| {
+            self.positions.push(Position { tap: Arc::clone(tap), next: 0, applied: 0 });
+            self.positions.len() - 1
+        })
+    }
+
+    /// Which record an output is of, and whose.
+    fn origin(&self, of: &NotSent) -> Option<(&Tap, &Origin)> {
+        let origin = self.origins.get(of.index)?;
+        Some((&self.positions.get(origin.position)?.tap, origin))
+    }
 }
 
 impl Void {
@@ -501,9 +534,9 @@ impl Void {
         match self {
             Void::Aborted(why) | Void::Lost(why) => why.clone(),
             Void::NotSent(failures) => {
-                let first = failures.first().and_then(|first| Some((first, open?.origins.get(first.index)?)));
+                let first = failures.first().and_then(|first| Some((first, open?.origin(first)?)));
                 match first {
-                    Some((first, Origin { tap, offset, to })) => format!(
+                    Some((first, (tap, Origin { offset, to, .. }))) => format!(
                         "`{to}` does not take what record {offset} of {}[{}] leaves: {}",
                         tap.topic, tap.partition, first.code
                     ),
@@ -525,6 +558,7 @@ fn weight(output: &Output) -> usize {
     AROUND
         + output.key.as_ref().map_or(0, Bytes::len)
         + output.payload.as_ref().map_or(0, Bytes::len)
+        + output.id.map_or(0, |_| MESSAGE_ID.len() + Hyphenated::LENGTH + 10)
         + headers
 }
 

@@ -156,7 +156,7 @@ pub struct Transactional {
 pub struct ExactlyOnce {
     /// `commit_interval = "100ms"`: how long a transaction stays open for more records.
     pub commit_interval: Duration,
-    /// `commit_records = 10000`: how many it may hold before it is committed; 1 is each by itself.
+    /// `commit_records = 100000`: how many it may hold before it is committed; 1 is each by itself.
     pub commit_records: u32,
     /// The topic of what is returned, placeholders unresolved; `None` is that of the event.
     pub to: Option<&'static str>,

@@ -13,15 +13,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 
 use super::{Lease, LetterToTopic, Progress};
 
 /// A record that is to be written.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
-    pub(crate) topic: Cow<'static, str>,
+    pub(crate) topic: Arc<str>,
     pub(crate) key: Option<Bytes>,
     pub(crate) payload: Option<Bytes>,
+    /// Its `message-id`, where that is not among the headers.
+    pub(crate) id: Option<Uuid>,
     pub(crate) headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
 }
 

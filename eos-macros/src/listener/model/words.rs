@@ -179,7 +179,7 @@ pub(super) struct ExactlyOnce {
 
 impl ExactlyOnce {
     fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
-        let mut read = ExactlyOnce { commit_interval_ms: 100, commit_records: 10_000 };
+        let mut read = ExactlyOnce { commit_interval_ms: 100, commit_records: 100_000 };
         for argument in once_each(&inside(argument, "commit_interval = \"100ms\"", mistakes), mistakes) {
             match argument.word().as_str() {
                 "commit_interval" => {
@@ -187,7 +187,7 @@ impl ExactlyOnce {
                     read.commit_interval_ms = interval.unwrap_or(read.commit_interval_ms);
                 }
                 "commit_records" => {
-                    let records = number(argument, "10000", &(1..=1_000_000), mistakes);
+                    let records = number(argument, "100000", &(1..=1_000_000), mistakes);
                     read.commit_records = records.unwrap_or(read.commit_records);
                 }
                 _ => {

@@ -22,7 +22,7 @@ use super::outbox::{Home, OutboxDialect};
 use crate::error::TxError;
 use crate::listener::spec::Isolation;
 
-pub(crate) use pending::{Origin, Pending, TRACE_HEADER};
+pub(crate) use pending::{Origin, Pending, TRACE_HEADER, repeatable_id};
 pub use savepoint::Savepoint;
 
 /// A PostgreSQL transaction.

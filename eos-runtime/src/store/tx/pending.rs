@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha1::{Digest as _, Sha1};
 use uuid::Uuid;
 
 use crate::error::TxError;
@@ -141,20 +142,27 @@ impl Pending {
 }
 
 impl Origin {
-    /// Of the group, the record and a number: the same whenever this record is handled by this group. The record's time
-    /// is in it so that a topic that was made anew does not repeat the ids of the old one.
-    pub(crate) fn id(&self, ordinal: u32) -> Uuid {
-        let mut name = Vec::with_capacity(96);
-        for part in [&*self.group, self.record.topic()] {
-            name.extend((part.len() as u32).to_be_bytes());
-            name.extend(part.as_bytes());
-        }
-        name.extend(self.record.partition().to_be_bytes());
-        name.extend(self.record.offset().to_be_bytes());
-        name.extend(self.record.timestamp_ms().to_be_bytes());
-        name.extend(ordinal.to_be_bytes());
-        Uuid::new_v5(&NAMESPACE, &name)
+    fn id(&self, ordinal: u32) -> Uuid {
+        repeatable_id(&self.group, &self.record, ordinal)
     }
+}
+
+/// Of the group, the record and a number: the same whenever this record is handled by this group. The record's time
+/// is in it so that a topic that was made anew does not repeat the ids of the old one.
+pub(crate) fn repeatable_id(group: &str, record: &Record, ordinal: u32) -> Uuid {
+    // A UUID of version 5, by a hash that uses what the processor has for it.
+    let mut hash = Sha1::new_with_prefix(NAMESPACE);
+    for part in [group, record.topic()] {
+        hash.update((part.len() as u32).to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(record.partition().to_be_bytes());
+    hash.update(record.offset().to_be_bytes());
+    hash.update(record.timestamp_ms().to_be_bytes());
+    hash.update(ordinal.to_be_bytes());
+    let hashed: [u8; 20] = hash.finalize().into();
+    let [id @ .., _, _, _, _] = hashed;
+    uuid::Builder::from_sha1_bytes(id).into_uuid()
 }
 
 /// Of ids that a listener's attempt gives out.
@@ -164,4 +172,25 @@ fn lost() -> sqlx::Error {
     sqlx::Error::Encode(
         "the transaction met another one and was rolled back by the database; return the error of that statement".into(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeatable_id_is_a_uuid_of_version_5() {
+        let mut record = Record::builder("event.order").payload("{}").build();
+        record.set_offset(7);
+        let mut name = Vec::new();
+        for part in ["billing", "event.order"] {
+            name.extend((part.len() as u32).to_be_bytes());
+            name.extend(part.as_bytes());
+        }
+        name.extend(record.partition().to_be_bytes());
+        name.extend(7_i64.to_be_bytes());
+        name.extend(record.timestamp_ms().to_be_bytes());
+        name.extend(3_u32.to_be_bytes());
+        assert_eq!(repeatable_id("billing", &record, 3), Uuid::new_v5(&NAMESPACE, &name));
+    }
 }
