@@ -1,8 +1,7 @@
 //! Benchmarks of eos beside what one would write by hand, and beside what the machine can do.
 //!
-//! `orders`, `noop`, `redis`, `relay` and `k2k` are what is measured. Every implementation runs as a child process of this same
-//! program; see
-//! `driver.rs` for the rounds and `report.rs` for what comes out.
+//! `orders`, `noop`, `redis`, `relay` and `k2k` are what is measured. Every implementation runs as a child process
+//! of this same program; see `driver.rs` for the rounds and `report.rs` for what comes out.
 
 mod bed;
 mod child;
