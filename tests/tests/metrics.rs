@@ -82,6 +82,8 @@ async fn a_recorder_is_told_what_listeners_and_the_relay_have_done() {
         (listener("eos_records_replayed_total"), 0),
         (listener("eos_records_parked_total"), 0),
         (listener("eos_records_unparked_total"), 0),
+        (listener("eos_claims_lost_total"), 0),
+        (listener("eos_dedupe_left_out_total"), 0),
         ("eos_outbox_published_total{database=default}".to_owned(), 3),
         ("eos_outbox_refused_total{database=default}".to_owned(), 1),
     ]);

@@ -54,8 +54,10 @@ pub(crate) enum Marked {
     Ours,
     /// Nothing: Redis had forgotten it, or the lease had run out.
     Forgotten,
-    /// Another's claim or mark: the handler has run there too, or runs.
+    /// Another's claim: its handler runs there too.
     Anothers,
+    /// A mark: another's, or our own, where this is asked again.
+    Done,
 }
 
 impl Claims {
@@ -111,7 +113,8 @@ impl Claims {
         Ok(match self.link.run(MARK, &claim.key, &claim.token, self.times.ttl).await? {
             0 => Marked::Ours,
             1 => Marked::Forgotten,
-            _ => Marked::Anothers,
+            2 => Marked::Anothers,
+            _ => Marked::Done,
         })
     }
 

@@ -32,11 +32,12 @@ if kept then return 1 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 0";
 
-/// 0: it was ours. 1: nobody had it, the claim had been forgotten. 2: another had it, or had finished.
+/// 0: it was ours. 1: nobody had it, the claim had been forgotten. 2: another had it. 3: it was done.
 pub(super) const MARK: Script = "\
 local kept = redis.call('GET', KEYS[1])
 redis.call('SET', KEYS[1], 'done', 'PX', ARGV[2])
 if kept == ARGV[1] then return 0 end
+if kept == 'done' then return 3 end
 if kept then return 2 end
 return 1";
 

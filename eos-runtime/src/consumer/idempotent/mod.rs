@@ -247,12 +247,16 @@ impl<'w> Claimer<'w> {
             None => claims.mark(claim).await,
         };
         self.ahead = ahead;
+        let mut is_again = false;
         loop {
             match marked {
                 Ok(found) => {
                     fault::point("dedupe_after_mark");
                     self.is_back();
-                    self.say_what_was_found(found, record);
+                    // It may be our own, whose answer was lost.
+                    if !(is_again && found == Marked::Done) {
+                        self.say_what_was_found(found, record);
+                    }
                     return Ok(());
                 }
                 Err(down) if self.goes_on(&down, record) => return Ok(()),
@@ -260,6 +264,7 @@ impl<'w> Claimer<'w> {
                 Err(down) => self.outage(queue, &down).await?,
             }
             marked = self.deduped.claims.mark(claim).await;
+            is_again = true;
         }
     }
 
@@ -347,7 +352,8 @@ impl<'w> Claimer<'w> {
             Marked::Forgotten => {
                 "Redis had forgotten its claim, so that a duplicate may have been handled meanwhile"
             }
-            Marked::Anothers => "another had claimed it meanwhile, and has handled it as well or does so now",
+            Marked::Anothers => "another has claimed it meanwhile, and handles it as well",
+            Marked::Done => "another had claimed it meanwhile, and has handled it as well",
         };
         self.work.counts.claims_lost.one();
         tracing::warn!(
