@@ -145,6 +145,30 @@ async fn a_redis_that_hangs_is_an_outage_until_it_answers() {
     assert_each(&world.scene, 1);
 }
 
+/// A mark that Redis carried out, and could not say so, is made again: what it finds then is its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_whose_answer_was_lost_accuses_nobody() {
+    let world = World::new(1).await;
+    world.scene.close_gate();
+    // The first one teaches the server what a mark is.
+    world.scene.produce(What::Insert, 1).await;
+    world.scene.produce(What::Hold, 1).await;
+    let mut service = world.launch("idempotent").start();
+    eventually("both have begun", PATIENCE, async || match world.scene.told().begun() {
+        2 => Ok(()),
+        begun => Err(format!("{begun} have")),
+    })
+    .await;
+    world.redis.sleep();
+    world.scene.open_gate();
+    service.has_said("an outage: the listener waits").await;
+    world.redis.wake();
+    service.has_said("the outage is over").await;
+    service.stop().await;
+    assert_each(&world.scene, 1);
+    assert_eq!(service.says("has handled it as well"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_full_is_an_outage_until_it_has_room() {
     let world = World::new(2).await;
