@@ -9,14 +9,12 @@ use bytes::Bytes;
 
 use crate::error::HandlerError;
 use crate::event::{Event, EventValue, TYPE_HEADER};
-use crate::record::{Headers, Record};
+use crate::record::{Headers, MESSAGE_ID, Record};
 use crate::settings;
 use crate::source::Output;
 use crate::store::repeatable_id;
 use crate::trace;
 
-/// The header that duplicates share.
-pub(crate) const MESSAGE_ID: &str = "message-id";
 /// So many topics are remembered by the name that they are sent to.
 const TOPICS: usize = 16;
 const VERSION_HEADER: &str = "schema-version";

@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+/// The header that duplicates share.
+pub(crate) const MESSAGE_ID: &str = "message-id";
+
 /// One record, as it was delivered: key, payload and headers byte for byte.
 ///
 /// Take it as `&Record` in a listener when the typed extractors are not enough.

@@ -33,7 +33,7 @@ use super::failure::KafkaFailure;
 use super::producer::{Fate, Gaps, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
 use super::topics::{Topic, Topics};
 use crate::fault;
-use crate::kafka_tx::MESSAGE_ID;
+use crate::record::MESSAGE_ID;
 use crate::settings::Properties;
 use crate::source::{Asked, OutflowEnd, Output, Portion, Tap};
 

@@ -14,14 +14,12 @@ use bytes::Bytes;
 use super::reader::weight;
 use crate::event::TYPE_HEADER;
 use crate::kafka::{Outgoing, Topic, Topics};
+use crate::record::MESSAGE_ID;
 use crate::store::{Refusal, Sent, Waiting, read_headers};
 
 /// What is sent at once at the most.
 const ENTRIES: usize = 2_500;
 const BYTES: usize = 8 * 1024 * 1024;
-
-/// The header that duplicates share.
-const MESSAGE_ID: &str = "message-id";
 
 /// Entries that are sent together.
 #[derive(Debug, Default)]
