@@ -30,10 +30,6 @@ pub(crate) enum Fault {
     /// A serialization failure or a deadlock: again at once.
     Transient,
     /// A statement or its wait for a lock took longer than it may.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "mysql")),
-        expect(dead_code, reason = "SQLite has no such timeouts")
-    )]
     Overdue,
     /// The address, the user or the password is wrong: a person must change a setting.
     Refused,
