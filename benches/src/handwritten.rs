@@ -139,7 +139,8 @@ async fn apply_all(connection: &mut PgConnection, messages: &[BorrowedMessage<'_
 pub(crate) const INSERT_ORDERS: &str = "insert into orders (order_id, customer, amount_cents) \
      select * from unnest($1::uuid[], $2::text[], $3::bigint[])";
 
-fn message_id<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
+/// What a duplicate is known by.
+pub(crate) fn message_id<'a>(message: &'a BorrowedMessage<'_>) -> Option<&'a str> {
     let headers = message.headers()?;
     let header = headers.iter().find(|header| header.key == "message-id")?;
     std::str::from_utf8(header.value?).ok()

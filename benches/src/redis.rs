@@ -14,13 +14,14 @@ use ::redis::aio::MultiplexedConnection;
 use anyhow::{Context as _, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::BorrowedMessage;
 use serde_json::{Map, json};
 
 use crate::bed::Bed;
 use crate::child::{self, Running, say_done, told_to_stop};
 use crate::driver::{self, Case, Sample, Workload};
 use crate::eos::{self, Listener};
+use crate::handwritten::message_id;
 use crate::producer;
 use crate::report::Report;
 
@@ -202,9 +203,7 @@ async fn apply(
     message: &BorrowedMessage<'_>,
     done: &Done,
 ) -> anyhow::Result<()> {
-    let headers = message.headers().context("no headers")?;
-    let header = headers.iter().find(|header| header.key == "message-id").context("no message id")?;
-    let id = std::str::from_utf8(header.value.context("no id")?)?;
+    let id = message_id(message).context("no message id")?;
     let key = format!("{group}:{id}");
     let mut claim = ::redis::cmd("SET");
     claim.arg(&key).arg("claimed").arg("NX").arg("PX").arg(Duration::from_secs(30).as_millis() as u64);

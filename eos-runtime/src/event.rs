@@ -13,6 +13,8 @@ use crate::record::Headers;
 
 /// The header in which a record says what type of event it is.
 pub(crate) const TYPE_HEADER: &str = "type";
+/// The header with the version of its schema, where it has one.
+pub(crate) const VERSION_HEADER: &str = "schema-version";
 
 /// A typed payload and where it belongs. `#[derive(Event)]` implements it with JSON; a listener takes it directly.
 ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::HandlerError;
-use crate::event::{Event, EventValue, TYPE_HEADER};
+use crate::event::{Event, EventValue, TYPE_HEADER, VERSION_HEADER};
 use crate::record::{Headers, MESSAGE_ID, Record};
 use crate::settings;
 use crate::source::Output;
@@ -17,7 +17,6 @@ use crate::trace;
 
 /// So many topics are remembered by the name that they are sent to.
 const TOPICS: usize = 16;
-const VERSION_HEADER: &str = "schema-version";
 
 /// The outputs of one record, in a listener that is `exactly_once`: they and its offset are committed in one Kafka
 /// transaction.

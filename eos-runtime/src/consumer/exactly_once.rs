@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::breaker::Admits;
-use super::failure::{Chain, Failure, Next};
+use super::aftermath::Aftermath;
+use super::failure::{Chain, Failure};
 use super::invoke::invoke;
 use super::log::Fate;
 use super::owner::{Halt, Trouble};
@@ -267,16 +267,23 @@ impl Worker<'_> {
             if self.pass_what_is_done(held, record).await.is_err() {
                 return Err(Halt::Revoked);
             }
-            let wait = match self.failed(held, record, attempt, &failure)? {
-                None => return Ok(Done::InHand),
-                Some(wait) => wait,
-            };
-            attempt += u32::from(wait.counts);
-            if self.queue.lease.revoked_within(wait.wait).await {
-                return Err(Halt::Revoked);
-            }
-            if wait.is_outage && !self.turn().await {
-                return Err(Halt::Revoked);
+            match work.aftermath(&self.queue, record, attempt, &failure) {
+                Aftermath::Outage => {
+                    if !work.outage.waited_out(&self.queue.lease, &work.retry).await {
+                        return Err(Halt::Revoked);
+                    }
+                }
+                Aftermath::SetAside(letter, reason) => {
+                    self.set_aside(held, &letter, attempt, reason, 0);
+                    return Ok(Done::InHand);
+                }
+                Aftermath::Again(wait, next) => {
+                    attempt = next;
+                    if self.queue.lease.revoked_within(wait).await {
+                        return Err(Halt::Revoked);
+                    }
+                }
+                Aftermath::Stop => return Err(Halt::Stop(said(&failure))),
             }
             if self.stream.is_void() {
                 return Ok(Done::Void);
@@ -295,65 +302,12 @@ impl Worker<'_> {
         self.pass(std::mem::replace(held, fresh)).await
     }
 
-    /// What follows; `None` where the record is set aside.
-    fn failed(
-        &self,
-        held: &mut Holding,
-        record: &Record,
-        attempt: u32,
-        failure: &Failure,
-    ) -> Result<Option<Wait>, Halt> {
-        let work = self.work;
-        let next = failure.next(&work.classify);
-        if next == Next::Outage {
-            work.outage.found(&work.id, &self.queue.lease, &work.retry, failure);
-            return Ok(Some(Wait { wait: work.retry.wait(1), counts: false, is_outage: true }));
-        }
-        work.outage.over(&work.id);
-        work.counts.failed.one();
-        let is_last = next == Next::SetAside || attempt >= work.retry.max;
-        let wait = match work.dead_letters.topic() {
-            Some(_) if is_last => match work.breaker.admits() {
-                Admits::Now => {
-                    self.set_aside(
-                        held,
-                        record,
-                        attempt,
-                        failure.reason(next),
-                        &Chain(failure).to_string(),
-                        0,
-                    );
-                    return Ok(None);
-                }
-                Admits::After(wait, is_news) => {
-                    if is_news {
-                        work.say_that_the_program_is_bad(record, failure, wait);
-                    }
-                    Wait { wait: wait.min(work.retry.max_backoff), counts: false, is_outage: false }
-                }
-            },
-            _ if matches!(next, Next::SetAside | Next::Stop) => {
-                return Err(Halt::Stop(said(failure)));
-            }
-            _ => {
-                let wait = work.retry.wait(attempt);
-                work.say(record, attempt, &Chain(failure).to_string(), Fate::Again(wait));
-                Wait { wait, counts: true, is_outage: false }
-            }
-        };
-        work.counts.retried.one();
-        self.queue.post.tries_again(record.offset(), attempt, work.attempts_at_most(), failure);
-        Ok(Some(wait))
-    }
-
     /// Its outputs were refused by Kafka: it is set aside, in a smaller form each time.
     fn refused(&self, held: &mut Holding, record: &Record, times: u32, why: &str) -> Result<Done, Halt> {
         let why = format!("Kafka refuses what the handler sent: {why}");
-        if times > FORMS || self.work.dead_letters.topic().is_none() {
-            return Err(Halt::Stop(why.into()));
-        }
-        held.out.turn_to(record);
-        self.set_aside(held, record, 1, Reason::Failed, &why, times - 1);
+        let letter = self.work.letter(record, Reason::Failed, || why.clone());
+        let Some(letter) = letter.filter(|_| times <= FORMS) else { return Err(Halt::Stop(why.into())) };
+        self.set_aside(held, &letter, 1, Reason::Failed, times - 1);
         Ok(Done::InHand)
     }
 
@@ -361,43 +315,16 @@ impl Worker<'_> {
     fn set_aside(
         &self,
         held: &mut Holding,
-        record: &Record,
+        letter: &LetterToTopic,
         attempts: u32,
         reason: Reason,
-        error: &str,
         refusals: u32,
     ) {
-        let Some(topic) = self.work.dead_letters.topic() else { return };
-        let letter = LetterToTopic {
-            to: topic.of(record.topic()),
-            record: record.clone(),
-            group: Arc::clone(&self.work.group),
-            reason: reason.word().to_owned(),
-            error: error.to_owned(),
-            id: None,
-        };
-        held.out.turn_to(record);
-        held.out.push(self.stream.dead_letter(&letter, refusals));
+        held.out.turn_to(&letter.record);
+        held.out.push(self.stream.dead_letter(letter, refusals));
         self.work.counts.set_aside.one();
-        self.work.say(record, attempts, error, Fate::DeadInTopic(&letter.to, reason));
+        self.work.say(&letter.record, attempts, &letter.error, Fate::DeadInTopic(&letter.to, reason));
     }
-
-    /// Waits while what the listener needs is down; `false` where the partition is not ours any more.
-    async fn turn(&self) -> bool {
-        tokio::select! {
-            biased;
-            () = self.queue.lease.revoked.cancelled() => false,
-            () = self.work.outage.turn(&self.work.retry) => true,
-        }
-    }
-}
-
-/// Before a record is tried again.
-struct Wait {
-    wait: std::time::Duration,
-    /// Whether the attempt counts.
-    counts: bool,
-    is_outage: bool,
 }
 
 /// In a sentence that outlives the failure.

@@ -12,6 +12,7 @@
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
 //! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it.
 
+mod aftermath;
 mod at_most_once;
 #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "written all the same, for who looks"))]
 mod board;

@@ -108,6 +108,22 @@ impl Outage {
         }
     }
 
+    /// Waits after an outage was found, and then for its end or a turn to look; `false` where the partition is revoked
+    /// meanwhile.
+    ///
+    /// # Cancel safety
+    /// As of [`Outage::turn`].
+    pub(super) async fn waited_out(&self, lease: &Lease, retry: &RetryPolicy) -> bool {
+        if lease.revoked_within(retry.wait(1)).await {
+            return false;
+        }
+        tokio::select! {
+            biased;
+            () = lease.revoked.cancelled() => false,
+            () = self.turn(retry) => true,
+        }
+    }
+
     /// An attempt ended otherwise than by an outage.
     pub(super) fn over(&self, listener: &str) {
         if !self.on.load(Ordering::Relaxed) {

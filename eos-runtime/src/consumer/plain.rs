@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::breaker::Admits;
-use super::failure::{Chain, Failure, Next};
+use super::aftermath::Aftermath;
+use super::failure::Failure;
 use super::idempotent::{Claimer, Turn};
 use super::invoke::invoke;
 use super::log::Fate;
@@ -255,52 +255,23 @@ impl Worker<'_> {
                 self.applied.one();
                 return Ok(());
             };
-            let next = failure.next(&work.classify);
-            if next == Next::Outage {
-                work.outage.found(&work.id, &queue.lease, &work.retry, &failure);
-                if queue.lease.revoked_within(work.retry.wait(1)).await || !turn(work, queue).await {
-                    return Err(Halt::Revoked);
-                }
-                continue;
-            }
-            work.outage.over(&work.id);
-            work.counts.failed.one();
-            let is_last = next == Next::SetAside || attempt >= work.retry.max;
-            let wait = match (&work.letters, work.dead_letters.topic()) {
-                (Some(letters), Some(topic)) if is_last => match work.breaker.admits() {
-                    Admits::Now => {
-                        let reason = failure.reason(next);
-                        let letter = LetterToTopic {
-                            to: topic.of(record.topic()),
-                            record: record.clone(),
-                            group: Arc::clone(&work.group),
-                            reason: reason.word().to_owned(),
-                            error: Chain(&failure).to_string(),
-                            id: None,
-                        };
-                        return set_aside(work, queue, letters, letter, attempt, reason).await;
+            match work.aftermath(queue, record, attempt, &failure) {
+                Aftermath::Outage => {
+                    if !work.outage.waited_out(&queue.lease, &work.retry).await {
+                        return Err(Halt::Revoked);
                     }
-                    Admits::After(wait, is_news) => {
-                        if is_news {
-                            work.say_that_the_program_is_bad(record, &failure, wait);
-                        }
-                        wait.min(work.retry.max_backoff)
+                }
+                Aftermath::SetAside(letter, reason) => {
+                    let Some(letters) = &work.letters else { return Err(Halt::Stop(failure.into())) };
+                    return set_aside(work, queue, letters, letter, attempt, reason).await;
+                }
+                Aftermath::Again(wait, next) => {
+                    attempt = next;
+                    if queue.lease.revoked_within(wait).await {
+                        return Err(Halt::Revoked);
                     }
-                },
-                _ if matches!(next, Next::SetAside | Next::Stop) => {
-                    return Err(Halt::Stop(BoxError::from(failure)));
                 }
-                _ => {
-                    let wait = work.retry.wait(attempt);
-                    work.say(record, attempt, &Chain(&failure).to_string(), Fate::Again(wait));
-                    attempt += 1;
-                    wait
-                }
-            };
-            work.counts.retried.one();
-            queue.post.tries_again(record.offset(), attempt, work.attempts_at_most(), &failure);
-            if queue.lease.revoked_within(wait).await {
-                return Err(Halt::Revoked);
+                Aftermath::Stop => return Err(Halt::Stop(failure.into())),
             }
         }
     }
@@ -333,13 +304,4 @@ async fn set_aside(
     work.counts.set_aside.one();
     work.say(&letter.record, attempts, &letter.error, Fate::DeadInTopic(&letter.to, reason));
     Ok(())
-}
-
-/// Waits while what the listener needs is down; `false` where the partition is not ours any more.
-async fn turn(work: &Work, queue: &Queue) -> bool {
-    tokio::select! {
-        biased;
-        () = queue.lease.revoked.cancelled() => false,
-        () = work.outage.turn(&work.retry) => true,
-    }
 }

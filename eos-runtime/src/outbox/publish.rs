@@ -5,13 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::error::{BoxError, TxError};
-use crate::event::{Event, EventValue, TYPE_HEADER};
+use crate::event::{Event, EventValue, TYPE_HEADER, VERSION_HEADER};
 use crate::record::Headers;
 use crate::settings;
 use crate::store::{Entry, TRACE_HEADER, Tx, TxDatabase, write_headers};
-
-/// The record's header with the version of the event's schema, where it has one.
-const VERSION_HEADER: &str = "schema-version";
 
 #[expect(
     clippy::unused_async,

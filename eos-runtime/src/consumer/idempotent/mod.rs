@@ -318,15 +318,7 @@ impl<'w> Claimer<'w> {
         let work = self.work;
         self.down = true;
         work.outage.found(&work.id, &queue.lease, &work.retry, down);
-        let turn = async {
-            tokio::time::sleep(work.retry.wait(1)).await;
-            work.outage.turn(&work.retry).await;
-        };
-        tokio::select! {
-            biased;
-            () = queue.lease.revoked.cancelled() => Err(Halt::Revoked),
-            () = turn => Ok(()),
-        }
+        if work.outage.waited_out(&queue.lease, &work.retry).await { Ok(()) } else { Err(Halt::Revoked) }
     }
 
     /// Redis has answered.
