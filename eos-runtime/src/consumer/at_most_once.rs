@@ -9,10 +9,11 @@ use std::sync::Arc;
 use super::failure::Chain;
 use super::invoke::invoke;
 use super::log::Fate;
-use super::owner::Trouble;
-use super::plain::where_to;
+use super::owner::Halt;
+use super::plain::{NO_START, where_to};
 use super::queue::Queue;
 use super::span;
+use super::trouble::{Trouble, unless_revoked};
 use super::work::Work;
 use crate::listener::spec::PlainHandler;
 use crate::record::Record;
@@ -31,30 +32,16 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, at_once: u32, handler: Pl
     }
 }
 
-/// The partition was revoked, or the process stops.
-struct Revoked;
-
 /// Starts reading where the group has committed.
-async fn begin(work: &Work, queue: &mut Queue) -> Result<(), Revoked> {
+async fn begin(work: &Work, queue: &mut Queue) -> Result<(), Halt> {
     let revoked = queue.lease.revoked.clone();
     let mut trouble = Trouble::default();
     loop {
-        let began = tokio::select! {
-            biased;
-            () = revoked.cancelled() => return Err(Revoked),
-            began = try_begin(work, queue) => began,
-        };
-        match began {
-            Ok(()) => {
-                work.counts.taken.one();
-                queue.post.is_well();
-                return Ok(());
-            }
-            Err(SourceError::Revoked) => return Err(Revoked),
-            Err(error) => trouble.say(work, &queue.lease, "could not find out where to start", &error),
-        }
-        if queue.lease.revoked_within(work.retry.wait(trouble.failures)).await {
-            return Err(Revoked);
+        let began = unless_revoked(&revoked, try_begin(work, queue)).await.map(Some);
+        if trouble.after(work, &queue.lease, NO_START, began).await?.is_some() {
+            work.counts.taken.one();
+            queue.post.is_well();
+            return Ok(());
         }
     }
 }
@@ -65,21 +52,16 @@ async fn try_begin(work: &Work, queue: &mut Queue) -> Result<(), SourceError> {
 }
 
 /// Until it has to be found out anew where to go on.
-async fn until_lost(
-    work: &Work,
-    queue: &mut Queue,
-    at_once: u32,
-    handler: PlainHandler,
-) -> Result<(), Revoked> {
+async fn until_lost(work: &Work, queue: &mut Queue, at_once: u32, handler: PlainHandler) -> Result<(), Halt> {
     let revoked = queue.lease.revoked.clone();
     let suspicion = queue.lease.suspicion();
     let running = work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition);
     loop {
         let first = tokio::select! {
             biased;
-            () = revoked.cancelled() => return Err(Revoked),
+            () = revoked.cancelled() => return Err(Halt::Revoked),
             () = suspicion.notified() => return Ok(()),
-            record = queue.next() => record.ok_or(Revoked)?,
+            record = queue.next() => record.ok_or(Halt::Revoked)?,
         };
         let mut records = vec![first];
         while records.len() < at_once as usize
@@ -88,7 +70,7 @@ async fn until_lost(
             records.push(record);
         }
         let next = records.last().map_or(0, |last| last.offset() + 1);
-        if !is_ours(work, queue, next).await? {
+        if !is_ours(work, &queue.lease, next).await? {
             return Ok(());
         }
         queue.lease.progress().moved_to(next);
@@ -102,26 +84,13 @@ async fn until_lost(
 }
 
 /// Commits up to there, as the member that has the partition; `false` where the group does not take it so.
-async fn is_ours(work: &Work, queue: &Queue, next: i64) -> Result<bool, Revoked> {
+async fn is_ours(work: &Work, lease: &Lease, next: i64) -> Result<bool, Halt> {
     let mut trouble = Trouble::default();
     loop {
-        let answer = tokio::select! {
-            biased;
-            () = queue.lease.revoked.cancelled() => return Err(Revoked),
-            answer = queue.lease.confirm(next) => answer,
-        };
-        match answer {
-            Ok(is_ours) => return Ok(is_ours),
-            Err(SourceError::Revoked) => return Err(Revoked),
-            Err(error) => trouble.say(
-                work,
-                &queue.lease,
-                "offsets cannot be committed, and nothing is handled before",
-                &error,
-            ),
-        }
-        if queue.lease.revoked_within(work.retry.wait(trouble.failures)).await {
-            return Err(Revoked);
+        let answer = unless_revoked(&lease.revoked, lease.confirm(next)).await.map(Some);
+        let what = "offsets cannot be committed, and nothing is handled before";
+        if let Some(is_ours) = trouble.after(work, lease, what, answer).await? {
+            return Ok(is_ours);
         }
     }
 }

@@ -17,11 +17,12 @@ use super::aftermath::Aftermath;
 use super::failure::{Chain, Failure};
 use super::invoke::invoke;
 use super::log::Fate;
-use super::owner::{Halt, Trouble};
-use super::plain::where_to;
+use super::owner::Halt;
+use super::plain::{NO_START, where_to};
 use super::queue::Queue;
 use super::span;
 use super::stopped::stopped;
+use super::trouble::{Trouble, unless_revoked};
 use super::watchdog::Running;
 use super::work::Work;
 use crate::error::BoxError;
@@ -106,41 +107,28 @@ impl Worker<'_> {
         let revoked = self.queue.lease.revoked.clone();
         let mut trouble = Trouble::default();
         loop {
-            let began = tokio::select! {
-                biased;
-                () = revoked.cancelled() => return Err(Halt::Revoked),
-                began = self.try_begin() => began,
-            };
-            match began {
-                Ok(true) => {
-                    self.work.counts.taken.one();
-                    self.queue.post.is_well();
-                    return Ok(());
-                }
-                Ok(false) => tracing::debug!(
-                    listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
-                    "the group did not confirm that the partition is ours; asking again"
-                ),
-                Err(SourceError::Revoked) => return Err(Halt::Revoked),
-                Err(error) => {
-                    trouble.say(self.work, &self.queue.lease, "could not find out where to start", &error)
-                }
-            }
-            if self.queue.lease.revoked_within(self.work.retry.wait(trouble.failures.max(1))).await {
-                return Err(Halt::Revoked);
+            let began = unless_revoked(&revoked, self.try_begin()).await;
+            if trouble.after(self.work, &self.queue.lease, NO_START, began).await?.is_some() {
+                self.work.counts.taken.one();
+                self.queue.post.is_well();
+                return Ok(());
             }
         }
     }
 
     /// The order matters: the lane settles what was in doubt before it tells who we are; what it then keeps is good if the
-    /// group accepts us afterwards, since we still have the partition.
-    async fn try_begin(&mut self) -> Result<bool, SourceError> {
+    /// group accepts us afterwards, since we still have the partition. `None` where the group does not.
+    async fn try_begin(&mut self) -> Result<Option<()>, SourceError> {
         self.stream.begin();
         let introduction = self.stream.introduce().await.map_err(|_| not_yet())?;
         let lease = &self.queue.lease;
         let offset = where_to(self.work, lease, self.start).await?.offset;
         if !lease.confirm(offset).await? {
-            return Ok(false);
+            tracing::debug!(
+                listener = %self.work.id, topic = %lease.topic, partition = lease.partition,
+                "the group did not confirm that the partition is ours; asking again"
+            );
+            return Ok(None);
         }
         self.stream.introduced(introduction).await.map_err(|_| not_yet())?;
         self.queue.seek(offset).await?;
@@ -148,7 +136,7 @@ impl Worker<'_> {
             listener = %self.work.id, topic = %self.queue.lease.topic, partition = self.queue.lease.partition,
             position = offset, "reading from where the group has committed"
         );
-        Ok(true)
+        Ok(Some(()))
     }
 
     /// `None` where the partition has to be begun again.

@@ -37,6 +37,7 @@ mod stopped;
 #[cfg(test)]
 mod tests;
 mod transactional;
+mod trouble;
 mod vigil;
 mod watchdog;
 mod work;

@@ -6,12 +6,13 @@
 //! fenced by mistake asks the group in its turn and takes its partition again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::failure::Chain;
 use super::log_identity::{StartAt, WrongLog, start_at};
 use super::parking::Parking;
 use super::queue::Queue;
+use super::trouble::Trouble;
 use super::work::Work;
 use crate::error::BoxError;
 use crate::fault;
@@ -178,44 +179,4 @@ fn warn_if_moved<L>(work: &Work, hold: &Hold<L>, in_kafka: Option<crate::source:
         "Kafka's committed offset was set by another tool and is not followed: the position in the database decides. \
          To move it, stop the group and say `eos positions reset --group … --topic … --to …`"
     );
-}
-
-/// A trouble that lasts: said when it begins, now and then while it lasts, and when it is over.
-#[derive(Debug, Default)]
-pub(super) struct Trouble {
-    pub(super) failures: u32,
-    said_at: Option<Instant>,
-}
-
-impl Trouble {
-    const SAY_AGAIN: Duration = Duration::from_secs(30);
-
-    pub(super) fn say(
-        &mut self,
-        work: &Work,
-        lease: &Lease,
-        what: &str,
-        error: &(dyn std::error::Error + 'static),
-    ) {
-        self.failures += 1;
-        work.board.waits(lease, what, error);
-        if self.said_at.is_some_and(|at| at.elapsed() < Self::SAY_AGAIN) {
-            return;
-        }
-        self.said_at = Some(Instant::now());
-        tracing::warn!(
-            listener = %work.id, topic = %lease.topic, partition = lease.partition, failures = self.failures,
-            error = %Chain(error), "{what}; still trying"
-        );
-    }
-
-    pub(super) fn over(&mut self, work: &Work, lease: &Lease, what: &str) {
-        if self.said_at.take().is_some() {
-            tracing::info!(
-                listener = %work.id, topic = %lease.topic, partition = lease.partition, failures = self.failures,
-                "{what}, after trouble"
-            );
-        }
-        self.failures = 0;
-    }
 }

@@ -10,10 +10,11 @@ use super::failure::Failure;
 use super::idempotent::{Claimer, Turn};
 use super::invoke::invoke;
 use super::log::Fate;
-use super::owner::{Halt, Trouble};
+use super::owner::Halt;
 use super::queue::Queue;
 use super::span;
 use super::stopped::stopped;
+use super::trouble::{Trouble, unless_revoked};
 use super::watchdog::Running;
 use super::work::Work;
 use crate::dedupe::Claim;
@@ -33,7 +34,7 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     loop {
         let halted = match begin(&work, &mut queue, start).await {
             Ok(()) => until_halt(&work, &mut queue, handler).await,
-            Err(halted) => Some(halted),
+            Err(halt) => Some((halt, None)),
         };
         match halted {
             // The source cannot go on where it was: look where the log is now. All of a new log is new.
@@ -60,27 +61,19 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
 
 type Halted = (Halt, Option<i64>);
 
+/// What is said while it is not known where to start.
+pub(super) const NO_START: &str = "could not find out where to start";
+
 /// Starts reading where the group committed, or where a new group starts.
-async fn begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), Halted> {
+async fn begin(work: &Work, queue: &mut Queue, start: Start) -> Result<(), Halt> {
     let revoked = queue.lease.revoked.clone();
     let mut trouble = Trouble::default();
     loop {
-        let began = tokio::select! {
-            biased;
-            () = revoked.cancelled() => return Err((Halt::Revoked, None)),
-            began = try_begin(work, queue, start) => began,
-        };
-        match began {
-            Ok(()) => {
-                work.counts.taken.one();
-                queue.post.is_well();
-                return Ok(());
-            }
-            Err(SourceError::Revoked) => return Err((Halt::Revoked, None)),
-            Err(error) => trouble.say(work, &queue.lease, "could not find out where to start", &error),
-        }
-        if queue.lease.revoked_within(work.retry.wait(trouble.failures)).await {
-            return Err((Halt::Revoked, None));
+        let began = unless_revoked(&revoked, try_begin(work, queue, start)).await.map(Some);
+        if trouble.after(work, &queue.lease, NO_START, began).await?.is_some() {
+            work.counts.taken.one();
+            queue.post.is_well();
+            return Ok(());
         }
     }
 }
