@@ -184,46 +184,23 @@ pub(crate) struct ListenerCounts {
 impl ListenerCounts {
     /// Told to the recorder that is installed by now.
     pub(crate) fn of(listener: &str) -> Self {
-        let listener = listener.to_owned();
+        let tally =
+            |name: &'static str| Tally::told(metrics::counter!(name, "listener" => listener.to_owned()));
         ListenerCounts {
-            applied: Tally::told(
-                metrics::counter!("eos_records_applied_total", "listener" => listener.clone()),
-            ),
-            duplicates: Tally::told(
-                metrics::counter!("eos_records_duplicate_total", "listener" => listener.clone()),
-            ),
-            begun: Tally::told(metrics::counter!("eos_attempts_begun_total", "listener" => listener.clone())),
-            retried: Tally::told(
-                metrics::counter!("eos_attempts_retried_total", "listener" => listener.clone()),
-            ),
-            taken: Tally::told(
-                metrics::counter!("eos_partitions_taken_total", "listener" => listener.clone()),
-            ),
-            fenced: Tally::told(
-                metrics::counter!("eos_partitions_fenced_total", "listener" => listener.clone()),
-            ),
-            failed: Tally::told(
-                metrics::counter!("eos_attempts_failed_total", "listener" => listener.clone()),
-            ),
-            without_id: Tally::told(
-                metrics::counter!("eos_records_without_id_total", "listener" => listener.clone()),
-            ),
-            claims_lost: Tally::told(
-                metrics::counter!("eos_claims_lost_total", "listener" => listener.clone()),
-            ),
-            undeduped: Tally::told(
-                metrics::counter!("eos_dedupe_left_out_total", "listener" => listener.clone()),
-            ),
-            set_aside: Tally::told(
-                metrics::counter!("eos_records_set_aside_total", "listener" => listener.clone()),
-            ),
-            parked: Tally::told(
-                metrics::counter!("eos_records_parked_total", "listener" => listener.clone()),
-            ),
-            unparked: Tally::told(
-                metrics::counter!("eos_records_unparked_total", "listener" => listener.clone()),
-            ),
-            replayed: Tally::told(metrics::counter!("eos_records_replayed_total", "listener" => listener)),
+            applied: tally("eos_records_applied_total"),
+            duplicates: tally("eos_records_duplicate_total"),
+            begun: tally("eos_attempts_begun_total"),
+            retried: tally("eos_attempts_retried_total"),
+            taken: tally("eos_partitions_taken_total"),
+            fenced: tally("eos_partitions_fenced_total"),
+            failed: tally("eos_attempts_failed_total"),
+            without_id: tally("eos_records_without_id_total"),
+            claims_lost: tally("eos_claims_lost_total"),
+            undeduped: tally("eos_dedupe_left_out_total"),
+            set_aside: tally("eos_records_set_aside_total"),
+            parked: tally("eos_records_parked_total"),
+            unparked: tally("eos_records_unparked_total"),
+            replayed: tally("eos_records_replayed_total"),
         }
     }
 }

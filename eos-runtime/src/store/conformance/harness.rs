@@ -10,8 +10,8 @@ use futures_util::FutureExt;
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Dialect, Store, StoreOptions};
 use crate::store::{
-    Claim, Claimed, Hold, Idle, LastRecord, LetterDialect, MoveDialect, Open, PartitionKey, PositionDialect,
-    RelayDialect, Rest, Standing, Tx,
+    Claim, Claimed, CommitFailed, Hold, Idle, LastRecord, LetterDialect, MoveDialect, Open, PartitionKey,
+    PositionDialect, RelayDialect, Rest, Standing, Tx,
 };
 
 /// One database's way of being set up and disturbed.
@@ -197,6 +197,15 @@ pub(super) fn not_ours<D: Dialect>(claimed: Claimed<D>) -> Rest<D> {
         Claimed::NotOurs(rest) => rest,
         Claimed::Fresh(_) => panic!("the claim was fresh; the row should not be ours"),
         Claimed::Duplicate(_) => panic!("the claim found a duplicate; the row should not be ours"),
+    }
+}
+
+/// A transaction whose handler rolled it back past our guard commits nothing, and says so.
+pub(super) async fn stray_rollback_is_found_out<D: Dialect>(open: Open<D>) {
+    match open.commit().await {
+        Err((CommitFailed::Strayed(_) | CommitFailed::RolledBack(_), _)) => {}
+        Err((CommitFailed::InDoubt(error), _)) => panic!("{error}"),
+        Ok(_) => panic!("a stray ROLLBACK was not found out"),
     }
 }
 
