@@ -262,6 +262,15 @@ impl Scene {
         .await;
     }
 
+    /// Waits until so many handlers have begun, at least.
+    pub async fn has_begun(&self, count: usize) {
+        eventually(&format!("{count} handlers have begun"), PATIENCE, async || match self.told().begun() {
+            begun if begun >= count => Ok(()),
+            begun => Err(format!("{begun} have")),
+        })
+        .await;
+    }
+
     /// Waits until nothing is parked.
     pub async fn nothing_is_parked(&self) {
         let parked = async || match self.database.parked(&self.group, &self.topic).await {

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use eos_tests::{
-    Kind, Launch, Order, PATIENCE, Redis, Scene, What, eventually, finished, is_done_with_all, produce_twins,
-    servers, stays,
+    Kind, Launch, Order, Redis, Scene, What, finished, is_done_with_all, produce_twins, servers, stays,
 };
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
@@ -24,14 +23,6 @@ fn launch(scene: &Scene) -> Launch {
 fn assert_each_once(scene: &Scene) {
     let wrong: Vec<_> = finished(scene).into_iter().filter(|(_, times)| *times != 1).collect();
     assert!(wrong.is_empty(), "not once: {wrong:?}");
-}
-
-async fn has_begun(scene: &Scene, count: usize) {
-    eventually(&format!("{count} handlers have begun"), PATIENCE, async || match scene.told().begun() {
-        begun if begun >= count => Ok(()),
-        begun => Err(format!("{begun} have")),
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +110,7 @@ async fn what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_i
     produce_twins(&scene, What::Hold).await;
     scene.produce_to(1, What::Insert, 3).await;
     let mut service = launch(&scene).start();
-    has_begun(&scene, 1).await;
+    scene.has_begun(1).await;
     service.has_said("another has claimed this record's id").await;
     stays("nobody else begins", TWO_LEASES, async || match scene.told().begun() {
         begun if begun <= 4 => Ok(()),
@@ -200,7 +191,7 @@ async fn one_that_slept_past_its_lease_in_its_handler_does_not_come_to_its_end()
     scene.produce(What::Hold, 1).await;
     scene.produce(What::Insert, 20).await;
     let sleeper = launch(&scene).start();
-    has_begun(&scene, 1).await;
+    scene.has_begun(1).await;
     sleeper.sleep().await;
     scene.open_gate();
     let mut other = launch(&scene).start();
@@ -229,11 +220,11 @@ async fn partitions_that_move_leave_each_order_once() {
     let scene = scene(4).await;
     let orders = scene.produce(What::Insert, 400).await;
     let mut one = launch(&scene).start();
-    has_begun(&scene, 20).await;
+    scene.has_begun(20).await;
     let mut other = launch(&scene).start();
     scene.produce_again(&orders[..100]).await;
     scene.produce(What::Insert, 400).await;
-    has_begun(&scene, 500).await;
+    scene.has_begun(500).await;
     one.stop().await;
     scene.produce(What::FailTwice, 20).await;
     is_done_with_all(&scene).await;
@@ -247,7 +238,7 @@ async fn a_stop_leaves_no_claim_behind() {
     let scene = scene(4).await;
     scene.produce(What::Insert, 4_000).await;
     let mut service = launch(&scene).start();
-    has_begun(&scene, 100).await;
+    scene.has_begun(100).await;
     service.stop().await;
     assert!(scene.told().begun() < 4_000, "it was stopped in mid-work");
     let redis = Redis::at(&servers().redis);
@@ -266,7 +257,7 @@ async fn kills_at_random_double_no_more_than_they_interrupt() {
         let orders = scene.produce(What::Insert, 200).await;
         let before = scene.told().begun();
         let mut dies = launch(&scene).start();
-        has_begun(&scene, before + 40).await;
+        scene.has_begun(before + 40).await;
         scene.produce_again(&orders[..20]).await;
         dies.kill();
         kills += 1;

@@ -60,6 +60,14 @@ async fn other_keys_go_on(kind: Kind) {
     assert!(scene.dead_letters().await.is_empty());
 }
 
+/// Waits until nothing is left of the topic and of what was parked: each order once, and each customer's in order.
+async fn all_is_done_in_order(scene: &Scene) {
+    scene.is_caught_up(PATIENCE).await;
+    scene.nothing_is_parked().await;
+    scene.assert_every_order_once().await;
+    scene.assert_customers_in_order().await;
+}
+
 async fn send(scene: &Scene, customer: &str, what: What) -> Produced {
     let id = Some(uuid::Uuid::new_v4().to_string());
     scene.produce_orders(None, vec![(Order::of(customer, what), id)]).await.remove(0)
@@ -76,10 +84,7 @@ async fn what_no_attempt_can_handle_leaves_its_line_as_a_dead_letter() {
         send(&scene, "Edsger", What::Insert).await;
     }
     let mut service = scene.launch().parking().env("EOS__RETRY__MAX", "3").start();
-    scene.is_caught_up(PATIENCE).await;
-    scene.nothing_is_parked().await;
-    scene.assert_every_order_once().await;
-    scene.assert_customers_in_order().await;
+    all_is_done_in_order(&scene).await;
     service.stop().await;
     let mut letters: Vec<_> =
         scene.dead_letters().await.into_iter().map(|letter| (letter.reason, letter.attempts)).collect();
@@ -104,10 +109,7 @@ async fn a_parked_record_that_kills_the_process_is_set_aside_in_the_end() {
         launch().start().dies().await;
     }
     let mut service = launch().start();
-    scene.is_caught_up(PATIENCE).await;
-    scene.nothing_is_parked().await;
-    scene.assert_every_order_once().await;
-    scene.assert_customers_in_order().await;
+    all_is_done_in_order(&scene).await;
     service.stop().await;
     let letters = scene.dead_letters().await;
     assert_eq!((letters.len(), &*letters[0].reason, letters[0].attempts), (1, "killed", 3));
@@ -138,10 +140,7 @@ async fn a_crash_while_a_record_is_parked_or_tried_again_leaves_each_order_once_
         let mut service = scene.launch().parking().fault(fault).start();
         service.is_killed().await;
         let mut next = scene.launch().parking().start();
-        scene.is_caught_up(PATIENCE).await;
-        scene.nothing_is_parked().await;
-        scene.assert_every_order_once().await;
-        scene.assert_customers_in_order().await;
+        all_is_done_in_order(&scene).await;
         next.stop().await;
         assert!(scene.dead_letters().await.is_empty(), "{fault}");
     }
@@ -187,10 +186,7 @@ async fn a_partition_with_many_parked_records_waits() {
     assert_eq!((scene.applied().await, scene.positions().await[0].next_offset), (0, 5));
     service.stop().await;
     let mut service = launch("50ms").start();
-    scene.is_caught_up(PATIENCE).await;
-    scene.nothing_is_parked().await;
-    scene.assert_every_order_once().await;
-    scene.assert_customers_in_order().await;
+    all_is_done_in_order(&scene).await;
     service.stop().await;
 }
 
@@ -230,10 +226,7 @@ async fn what_is_parked_drains_when_the_listener_parks_no_more() {
     service.stop().await;
     send(&scene, "Grace", What::Insert).await;
     let mut service = scene.launch().start();
-    scene.is_caught_up(PATIENCE).await;
-    scene.nothing_is_parked().await;
-    scene.assert_every_order_once().await;
-    scene.assert_customers_in_order().await;
+    all_is_done_in_order(&scene).await;
     service.stop().await;
 }
 
@@ -352,10 +345,7 @@ async fn a_line_that_moves_on_is_not_joined_for_ever() {
         scene.produce_orders(None, orders.collect()).await;
         let launch = scene.launch().parking().env("SINK_LISTENER", listener).env("RUST_LOG", "info");
         let mut service = launch.env("EOS__RETRY__BACKOFF", "20ms").start();
-        scene.is_caught_up(PATIENCE).await;
-        scene.nothing_is_parked().await;
-        scene.assert_every_order_once().await;
-        scene.assert_customers_in_order().await;
+        all_is_done_in_order(&scene).await;
         service.stop().await;
         let parked = scene.database.number("select last_value from eos_dead_letter_id_seq").await;
         let parked = parked.expect("a number");

@@ -1,7 +1,7 @@
 //! A rebalance in mid-attempt, under each of Kafka's protocols: the attempt ends, one way or the other, and each order
 //! is there once.
 
-use eos_tests::{Kind, Launch, PATIENCE, Scene, What, eventually};
+use eos_tests::{Kind, Launch, PATIENCE, Scene, What};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -48,7 +48,7 @@ async fn members_come_and_go(protocol: Protocol) {
     let scene = Scene::new(Kind::Postgres, 4, SINKS).await;
     held_orders(&scene).await;
     let mut one = protocol.launch(&scene).start();
-    handlers_have_begun(&scene, 4).await;
+    scene.has_begun(4).await;
 
     let mut two = protocol.launch(&scene).start();
     one.has_said("revok").await;
@@ -59,7 +59,7 @@ async fn members_come_and_go(protocol: Protocol) {
     assert_eq!(begun, scene.ledger().len(), "an attempt in flight is waited for, and not done again");
 
     held_orders(&scene).await;
-    handlers_have_begun(&scene, begun + 4).await;
+    scene.has_begun(begun + 4).await;
     one.terminate();
     one.has_said("stop").await;
     scene.open_gate();
@@ -76,14 +76,6 @@ async fn held_orders(scene: &Scene) {
         scene.produce_to(partition, What::Hold, 1).await;
         scene.produce_to(partition, What::Insert, 15).await;
     }
-}
-
-async fn handlers_have_begun(scene: &Scene, count: usize) {
-    eventually(&format!("{count} handlers have begun"), PATIENCE, async || match scene.told().begun() {
-        begun if begun >= count => Ok(()),
-        begun => Err(format!("{begun} have")),
-    })
-    .await;
 }
 
 async fn partitions_were_taken_by(scene: &Scene, members: usize) {

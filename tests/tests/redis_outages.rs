@@ -51,6 +51,15 @@ fn assert_each(scene: &Scene, times: usize) {
     assert!(wrong.is_empty(), "not {times} times: {wrong:?}");
 }
 
+/// Waits until so many handlers have begun; one more would be too many.
+async fn so_many_have_begun(scene: &Scene, count: usize) {
+    eventually(&format!("{count} have begun"), PATIENCE, async || match scene.told().begun() {
+        begun if begun == count => Ok(()),
+        begun => Err(format!("{begun} have")),
+    })
+    .await;
+}
+
 /// Since so many had begun: none without its claim.
 async fn nothing_begins(scene: &Scene, before: usize) {
     stays("no handler begins", WATCH, async || match scene.told().begun() {
@@ -85,11 +94,7 @@ async fn what_was_handled_while_redis_went_down_is_marked_and_not_handled_again(
     world.scene.produce(What::Hold, 1).await;
     world.scene.produce(What::Insert, 5).await;
     let mut service = world.launch("idempotent").start();
-    eventually("one has begun", PATIENCE, async || match world.scene.told().begun() {
-        1 => Ok(()),
-        begun => Err(format!("{begun} have")),
-    })
-    .await;
+    so_many_have_begun(&world.scene, 1).await;
     world.redis.kill();
     world.scene.open_gate();
     service.has_said("an outage: the listener waits").await;
@@ -154,11 +159,7 @@ async fn a_mark_whose_answer_was_lost_accuses_nobody() {
     world.scene.produce(What::Insert, 1).await;
     world.scene.produce(What::Hold, 1).await;
     let mut service = world.launch("idempotent").start();
-    eventually("both have begun", PATIENCE, async || match world.scene.told().begun() {
-        2 => Ok(()),
-        begun => Err(format!("{begun} have")),
-    })
-    .await;
+    so_many_have_begun(&world.scene, 2).await;
     world.redis.sleep();
     world.scene.open_gate();
     service.has_said("an outage: the listener waits").await;
@@ -213,11 +214,7 @@ async fn a_claim_that_a_flush_forgot_is_made_again_by_its_renewal() {
     let id = Some(order.order_id.to_string());
     world.scene.produce_orders(Some(0), vec![(order.clone(), id.clone())]).await;
     let mut service = world.launch("idempotent").start();
-    eventually("one has begun", PATIENCE, async || match world.scene.told().begun() {
-        1 => Ok(()),
-        begun => Err(format!("{begun} have")),
-    })
-    .await;
+    so_many_have_begun(&world.scene, 1).await;
     world.cache().ask::<()>("FLUSHALL").await;
     eventually("it is claimed again", PATIENCE, async || match world.cache().keys("eos:").await.len() {
         1 => Ok(()),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eos_tests::{Kind, Launch, PATIENCE, Scene, What, eventually, stays};
+use eos_tests::{Kind, Launch, PATIENCE, Scene, What, stays};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -28,7 +28,7 @@ async fn one_that_sleeps_in_mid_attempt_is_ended_by_the_taker_on_sqlite() {
     scene.produce(What::Hold, 1).await;
     scene.produce(What::Insert, 20).await;
     let mut sleeper = short_deadline(&scene).start();
-    has_begun(&scene, 1).await;
+    scene.has_begun(1).await;
     sleeper.sleep().await;
     scene.open_gate();
 
@@ -47,7 +47,7 @@ async fn sleeps_in_mid_attempt(kind: Kind) {
     // These it has read already when it falls asleep, and no id would tell them from new ones.
     scene.produce_without_ids(20).await;
     let sleeper = short_deadline(&scene).start();
-    has_begun(&scene, 1).await;
+    scene.has_begun(1).await;
     sleeper.sleep().await;
     scene.open_gate();
 
@@ -139,7 +139,7 @@ async fn sleeps_before_its_take(kind: Kind) {
     scene.close_gate();
     scene.produce(What::Hold, 1).await;
     scene.produce(What::Insert, 10).await;
-    has_begun(&scene, 11).await;
+    scene.has_begun(11).await;
 
     sleeper.wake();
     scene.open_gate();
@@ -155,14 +155,6 @@ fn short_deadline(scene: &Scene) -> Launch {
     ["POSTGRES", "MARIADB", "SQLITE"].iter().fold(scene.launch(), |launch, listener| {
         launch.env(&format!("EOS__LISTENERS__SINKS__{listener}__DEADLINE"), "2s")
     })
-}
-
-async fn has_begun(scene: &Scene, count: usize) {
-    eventually(&format!("{count} handlers have begun"), PATIENCE, async || match scene.told().begun() {
-        begun if begun >= count => Ok(()),
-        begun => Err(format!("{begun} have")),
-    })
-    .await;
 }
 
 async fn assert_written_by_none(scene: &Scene, pid: u32) {
