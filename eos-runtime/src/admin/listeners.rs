@@ -17,7 +17,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) id: &'static str,
     pub(crate) topics: Vec<Arc<str>>,
     pub(crate) group: Arc<str>,
-    /// `plain` or `transactional`.
+    /// As the attribute says it, or `plain`.
     pub(crate) mode: &'static str,
     pub(crate) database: Option<String>,
     pub(crate) isolation: Option<&'static str>,

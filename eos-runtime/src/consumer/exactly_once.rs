@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use super::aftermath::Aftermath;
-use super::failure::{Chain, Failure};
+use super::failure::Chain;
 use super::invoke::invoke;
 use super::log::Fate;
 use super::owner::Halt;
@@ -25,7 +25,6 @@ use super::stopped::stopped;
 use super::trouble::{Trouble, unless_revoked};
 use super::watchdog::Running;
 use super::work::Work;
-use crate::error::BoxError;
 use crate::kafka_tx::KafkaTx;
 use crate::listener::spec::TxHandler;
 use crate::record::Record;
@@ -271,7 +270,8 @@ impl Worker<'_> {
                         return Err(Halt::Revoked);
                     }
                 }
-                Aftermath::Stop => return Err(Halt::Stop(said(&failure))),
+                // In a sentence that outlives the failure.
+                Aftermath::Stop => return Err(Halt::Stop(Chain(&failure).to_string().into())),
             }
             if self.stream.is_void() {
                 return Ok(Done::Void);
@@ -313,11 +313,6 @@ impl Worker<'_> {
         self.work.counts.set_aside.one();
         self.work.say(&letter.record, attempts, &letter.error, Fate::DeadInTopic(&letter.to, reason));
     }
-}
-
-/// In a sentence that outlives the failure.
-fn said(failure: &Failure) -> BoxError {
-    Chain(failure).to_string().into()
 }
 
 fn not_yet() -> SourceError {

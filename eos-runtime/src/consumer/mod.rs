@@ -10,7 +10,8 @@
 //! ```
 //!
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
-//! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it.
+//! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it, and
+//! `aftermath.rs` where there is no database.
 
 mod aftermath;
 mod at_most_once;
