@@ -48,7 +48,7 @@ pub struct SetAside {
     pub error: String,
 }
 
-/// A row of `eos_position`.
+/// A partition in `eos_position`: its row, or the lowest of its slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// Which partition.
@@ -234,8 +234,8 @@ impl Database {
     /// The positions; an error while eos has not made its tables yet.
     pub async fn positions(&self, group: &str, topic: &str) -> sqlx::Result<Vec<Position>> {
         let sql = AssertSqlSafe(format!(
-            "select {PARTITION}, epoch, next_offset, last_offset from eos_position \
-             where group_id = '{group}' and topic = '{topic}' order by 1",
+            "select {PARTITION}, max(epoch), min(next_offset), min(last_offset) from eos_position \
+             where group_id = '{group}' and topic = '{topic}' group by {PARTITION} order by 1",
             PARTITION = self.quoted("partition"),
         ));
         let rows: Vec<(i32, i64, i64, Option<i64>)> =
@@ -249,6 +249,16 @@ impl Database {
                 last_offset,
             })
             .collect())
+    }
+
+    /// Into how many slots the partitions are split, and how many rows they have; an error while eos has not made its tables yet.
+    pub async fn slots(&self, group: &str, topic: &str) -> sqlx::Result<Vec<(i32, i64)>> {
+        let sql = AssertSqlSafe(format!(
+            "select max(slots), count(*) from eos_position where group_id = '{group}' and topic = '{topic}' \
+             group by {PARTITION} order by {PARTITION}",
+            PARTITION = self.quoted("partition"),
+        ));
+        on_pool!(self, pool => sqlx::query_as(sql).fetch_all(pool).await)
     }
 
     /// What is set aside, and not replayed; an error while eos has not made its tables yet.

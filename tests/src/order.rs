@@ -1,5 +1,7 @@
 //! The event that the tests produce, and what its handler is to do with it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -23,6 +25,8 @@ pub enum What {
     Insert,
     /// Waits while the scene's gate is closed.
     Hold,
+    /// Takes its time, up to a fiftieth of a second by its id.
+    Dawdle,
     /// Fails at the first two attempts, after its writes.
     FailTwice,
     /// Fails at its first attempts, none to three of them by its id, after its writes.
@@ -88,6 +92,11 @@ impl Order {
     /// The key of its record.
     pub fn key(&self) -> String {
         if self.customer == Self::ANYBODY { self.order_id.to_string() } else { self.customer.clone() }
+    }
+
+    /// How long it [takes](What::Dawdle).
+    pub fn time(&self) -> Duration {
+        Duration::from_micros(u64::from(self.order_id.as_bytes()[1]) * 80)
     }
 
     /// How often it [fails at first](What::FailSome).

@@ -66,6 +66,15 @@ impl Launch {
         self
     }
 
+    /// With the keys of each partition split into so many slots.
+    #[must_use]
+    pub fn key_slots(mut self, slots: u16) -> Self {
+        for listener in ["POSTGRES", "MARIADB", "SQLITE", "POSTGRES_IN_GROUPS", "BATCHES"] {
+            self = self.env(&format!("EOS__LISTENERS__SINKS__{listener}__KEY_SLOTS"), slots.to_string());
+        }
+        self
+    }
+
     /// With as many orders in one transaction as are queued.
     #[must_use]
     pub fn in_groups(self, kind: Kind) -> Self {

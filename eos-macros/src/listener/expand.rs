@@ -103,7 +103,7 @@ fn mode(mode: &Mode) -> TokenStream {
             }
         }
         Mode::Idempotent(idempotent) => self::idempotent(idempotent),
-        Mode::Transactional { isolation, dedupe, at_once, database, transaction: _ } => {
+        Mode::Transactional { isolation, dedupe, at_once, key_slots, database, transaction: _ } => {
             let isolation = isolation.printed();
             let dedupe = match dedupe {
                 Dedupe::MessageId => format_ident!("MessageId"),
@@ -120,6 +120,7 @@ fn mode(mode: &Mode) -> TokenStream {
                     dedupe: #eos::Dedupe::#dedupe,
                     group_commit: #many,
                     max_wait: #eos::Duration::from_millis(#wait),
+                    key_slots: #key_slots,
                     database: #database,
                 })
             }

@@ -67,6 +67,8 @@ pub(crate) enum Mode {
         isolation: Isolation,
         dedupe: Dedupe,
         at_once: AtOnce,
+        /// Into how many slots a partition's keys are split.
+        key_slots: u16,
         database: Option<LitStr>,
     },
     ExactlyOnce {
@@ -347,6 +349,7 @@ fn mode(
             dedupe: asked.dedupe,
             at_once: batch
                 .unwrap_or(AtOnce::One { group_commit: asked.group_commit.map_or(1, |(_, many)| many) }),
+            key_slots: asked.key_slots,
             database: asked.database,
         }),
         (Some(asked), None) => {

@@ -24,6 +24,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) dedupe: Option<&'static str>,
     pub(crate) group_commit: Option<u32>,
     pub(crate) max_wait: Option<String>,
+    pub(crate) key_slots: Option<u16>,
     pub(crate) concurrency: u16,
     pub(crate) deadline: String,
     pub(crate) retry: RetrySettings,

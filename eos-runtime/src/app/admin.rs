@@ -117,6 +117,7 @@ fn settings_of(plan: &Plan, listener: &Listener) -> ListenerSettings {
         dedupe: None,
         group_commit: None,
         max_wait: None,
+        key_slots: None,
         concurrency: listener.concurrency,
         deadline: in_words(listener.deadline),
         retry: RetrySettings {
@@ -137,8 +138,15 @@ fn settings_of(plan: &Plan, listener: &Listener) -> ListenerSettings {
             Kept::Topic(_) => "topic",
         },
     };
-    if let Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, .. } =
-        &listener.promise
+    if let Promise::Transactional {
+        database,
+        isolation,
+        dedupe,
+        group_commit,
+        max_wait,
+        key_slots,
+        body: _,
+    } = &listener.promise
     {
         settings.database = Some(plan.databases[database.0].name.clone());
         settings.isolation = Some(isolation.name());
@@ -148,6 +156,7 @@ fn settings_of(plan: &Plan, listener: &Listener) -> ListenerSettings {
         });
         settings.group_commit = Some(*group_commit);
         settings.max_wait = Some(in_words(*max_wait));
+        settings.key_slots = Some(*key_slots);
     }
     settings
 }

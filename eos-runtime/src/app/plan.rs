@@ -148,7 +148,7 @@ impl<'a> Making<'a> {
         }
         let topics = self.topics(spec);
         let group = self.group(spec, over);
-        let promise = self.promise(spec);
+        let promise = self.promise(spec, over);
         let retry = self.retry(spec, over);
         let on_failure = self.on_failure(spec, over);
         let dead_letters = self.dead_letters(spec, over, topics.as_deref().unwrap_or_default());
@@ -319,7 +319,14 @@ impl<'a> Making<'a> {
         Some(dead_letters)
     }
 
-    fn promise(&mut self, spec: &ListenerSpec) -> Option<Promise> {
+    fn promise(&mut self, spec: &ListenerSpec, over: Option<&ListenerOverride>) -> Option<Promise> {
+        let key_slots = over.and_then(|over| over.key_slots);
+        if key_slots.is_some() && !matches!(spec.mode, Mode::Transactional(_)) {
+            self.found.add(format!(
+                "listener `{}`: `key_slots` is for one that is `transactional`; take it out of `[listeners.\"{}\"]`",
+                spec.id, spec.id
+            ));
+        }
         let body = (spec.body)();
         let transactional = match (spec.mode, body) {
             (Mode::Plain, Body::Plain(handler)) => return Some(Promise::Plain(handler)),
@@ -354,8 +361,10 @@ impl<'a> Making<'a> {
             ));
             return None;
         }
-        let Transactional { isolation, dedupe, group_commit, max_wait, database: _ } = transactional;
-        Some(Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body })
+        let Transactional { isolation, dedupe, group_commit, max_wait, key_slots, database: _ } =
+            transactional;
+        let key_slots = over.and_then(|over| over.key_slots).unwrap_or(key_slots);
+        Some(Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, key_slots, body })
     }
 
     /// The topic that the listener returns to is known before it returns anything.

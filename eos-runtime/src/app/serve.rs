@@ -194,6 +194,8 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             dedupe: Dedupe::Position,
             group_commit: 1,
             max_wait: Duration::ZERO,
+            key_slots: 1,
+            take_on_every: Duration::MAX,
             deduped: deduped(listener, &settings.redis, plan.redis.as_ref()),
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
@@ -214,9 +216,20 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             cluster: cluster.cloned(),
             counts: ListenerCounts::of(listener.id),
         };
-        if let Promise::Transactional { isolation, dedupe, group_commit, max_wait, .. } = listener.promise {
+        if let Promise::Transactional {
+            database,
+            isolation,
+            dedupe,
+            group_commit,
+            max_wait,
+            key_slots,
+            body: _,
+        } = listener.promise
+        {
             (work.isolation, work.dedupe) = (isolation, dedupe);
             (work.group_commit, work.max_wait) = (group_commit, max_wait);
+            work.key_slots = i32::from(key_slots);
+            work.take_on_every = plan.databases[database.0].verify_every;
         }
         Arc::new(work)
     };

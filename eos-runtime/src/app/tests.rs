@@ -217,6 +217,7 @@ mod with_postgres {
             dedupe: Dedupe::default(),
             group_commit: 1,
             max_wait: Duration::ZERO,
+            key_slots: 1,
             database,
         };
         ListenerSpec {

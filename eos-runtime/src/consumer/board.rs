@@ -1,6 +1,7 @@
 //! What can be seen of a listener's partitions from outside, while its workers work.
 //!
-//! A worker has a [`Post`] here for as long as it has its lease. It writes there what changes seldom: that the partition
+//! A worker has a [`Post`] here for as long as it has its lease; the slots of a partition have one each, and are seen as one. A
+//! worker writes there what changes seldom: that the partition
 //! cannot be taken, that a record is tried again, that the partition stopped. What changes with each record, the position,
 //! is read where it is anyway. As long as all is well a record costs one load.
 
@@ -103,16 +104,14 @@ impl Board {
         });
         let mut posts = self.lock();
         posts.push(Arc::clone(&post));
-        self.gauges.owned.set(count(posts.len()));
+        self.gauges.owned.set(count(partitions(&posts).len()));
         drop(posts);
         Posted { board: Arc::clone(self), post }
     }
 
     /// What there is, by topic and partition.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        let mut seen: Vec<Seen> = self.lock().iter().map(|post| post.seen()).collect();
-        seen.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
-        seen
+        partitions(&self.lock()).into_iter().map(|(seen, _)| seen).collect()
     }
 
     /// Where the log of a partition ends.
@@ -125,11 +124,12 @@ impl Board {
     /// Tells the recorder how it is now. Under the lock, so that what was given up meanwhile stays zero.
     pub(crate) fn tell(&self, outage: bool) {
         let posts = self.lock();
-        for post in &*posts {
-            let seen = post.seen();
+        let partitions = partitions(&posts);
+        for (seen, post) in &partitions {
             post.gauges.tell(seen.position, seen.lag(), seen.parked);
         }
-        let stopped = posts.iter().filter(|post| matches!(*post.lock(), State::Stopped { .. })).count();
+        let stopped =
+            partitions.iter().filter(|(seen, _)| matches!(seen.state, State::Stopped { .. })).count();
         self.gauges.stopped.set(count(stopped));
         self.gauges.outage.set(count(outage.into()));
     }
@@ -152,7 +152,7 @@ impl Board {
     }
 
     fn with(&self, lease: &Lease, then: impl FnOnce(&Post)) {
-        let is_meant = |post: &&Arc<Post>| post.partition == lease.partition && post.topic == lease.topic;
+        let is_meant = |post: &&Arc<Post>| post.progress.is_of(lease);
         if let Some(post) = self.lock().iter().rfind(is_meant) {
             then(post);
         }
@@ -228,6 +228,17 @@ impl State {
         }
     }
 
+    /// The greater, the more it is to be known.
+    fn weight(&self) -> u8 {
+        match self {
+            State::Running => 0,
+            State::Starting => 1,
+            State::TryingAgain { .. } => 2,
+            State::Waiting { .. } => 3,
+            State::Stopped { .. } => 4,
+        }
+    }
+
     /// For how long.
     pub(crate) fn lasts(&self) -> Duration {
         self.since().map_or(Duration::ZERO, |since| since.elapsed())
@@ -235,6 +246,15 @@ impl State {
 }
 
 impl Seen {
+    /// Takes another slot of the partition in: it is as far as the lowest of them, and fares as the worst.
+    fn add(&mut self, slot: &mut Seen) {
+        self.position = self.position.zip(slot.position).map(|(one, other)| one.min(other));
+        self.parked += slot.parked;
+        if slot.state.weight() > self.state.weight() {
+            self.state = slot.state.clone();
+        }
+    }
+
     /// Records behind the position, once both ends are known.
     pub(crate) fn lag(&self) -> Option<i64> {
         // The end was asked for a while ago; what is beyond it has been handled since.
@@ -254,8 +274,22 @@ impl Drop for Posted {
     fn drop(&mut self) {
         let mut posts = self.board.lock();
         posts.retain(|post| !Arc::ptr_eq(post, &self.post));
-        self.board.gauges.owned.set(count(posts.len()));
+        self.board.gauges.owned.set(count(partitions(&posts).len()));
     }
+}
+
+/// Each partition as its slots are together, with the post of one of them.
+fn partitions(posts: &[Arc<Post>]) -> Vec<(Seen, &Arc<Post>)> {
+    let mut seen: Vec<(Seen, &Arc<Post>)> = posts.iter().map(|post| (post.seen(), post)).collect();
+    seen.sort_by(|(one, _), (other, _)| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
+    seen.dedup_by(|(slot, _), (partition, _)| {
+        let is_of_it = slot.partition == partition.partition && slot.topic == partition.topic;
+        if is_of_it {
+            partition.add(slot);
+        }
+        is_of_it
+    });
+    seen
 }
 
 fn count(of: usize) -> f64 {

@@ -38,7 +38,8 @@ pub(crate) async fn transactional<D: Dialect>(
         partition: record.partition(),
     };
     let stream = D::stream(store, &key.group, &key.topic, None, work.options()).await?;
-    let hold = D::take(store, &key, stream, record.offset().max(0), None, work.options()).await?;
+    let taken = D::take(store, &key, 0, stream, record.offset().max(0), None, work.options()).await?;
+    let Some(hold) = taken else { return Err("the partition has no position".into()) };
     if record.offset() < 0 {
         record.set_offset(hold.next_offset);
     } else if record.offset() < hold.next_offset {

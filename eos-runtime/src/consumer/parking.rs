@@ -210,7 +210,7 @@ mod tests {
     };
 
     fn row(id: i64, key: Option<&[u8]>, attempts: u32, rested_ms: i64) -> ParkedRow {
-        ParkedRow { id, key: key.map(<[u8]>::to_vec), attempts, rested_ms, urged: false }
+        ParkedRow { id, key: key.map(<[u8]>::to_vec), attempts, rested_ms, urged: false, offset: id }
     }
 
     #[test]

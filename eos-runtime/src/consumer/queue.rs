@@ -29,6 +29,11 @@ impl Queue {
         Queue { lease, post, chunk: Vec::new().into_iter(), floor: 0, confirmed: false }
     }
 
+    /// The lease, without what was taken out of it and not worked off.
+    pub(super) fn into_lease(self) -> Lease {
+        self.lease
+    }
+
     /// Starts again at `offset`.
     pub(super) async fn seek(&mut self, offset: i64) -> Result<(), SourceError> {
         self.chunk = Vec::new().into_iter();

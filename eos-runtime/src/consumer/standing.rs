@@ -15,7 +15,7 @@ pub(super) async fn second_look<D: Dialect>(
     hold: &Hold<D::Locator>,
     times: u32,
 ) -> bool {
-    let standing = D::standings(store, &[(hold.key.clone(), hold.token)]).await;
+    let standing = D::standings(store, &[hold.held()]).await;
     match standing.as_deref() {
         Ok([Standing::Ours { next_offset }]) if *next_offset != hold.next_offset => tracing::warn!(
             listener = %work.id, partition = %hold.key, here = hold.next_offset, database = next_offset,

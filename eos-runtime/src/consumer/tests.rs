@@ -94,6 +94,8 @@ impl World {
             dedupe: Dedupe::MessageId,
             group_commit: 1,
             max_wait: Duration::ZERO,
+            key_slots: 1,
+            take_on_every: Duration::from_secs(1),
             deduped: None,
             states: States::default(),
             id_headers: Arc::from(["message-id".to_owned()]),

@@ -13,9 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use uuid::Uuid;
 
-use crate::store::{Dialect, LetterDialect, PartitionKey, Standing, Store};
+use crate::store::{Dialect, Held, LetterDialect, PartitionKey, Standing, Store};
 
 /// The holds of this process in one database.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +25,7 @@ pub(crate) struct Vigil {
 
 #[derive(Debug)]
 struct Watched {
-    key: PartitionKey,
-    token: Uuid,
+    held: Held,
     position: AtomicI64,
     /// How many of its records are parked.
     parked: AtomicI64,
@@ -51,11 +49,10 @@ impl Vigil {
     const ANSWER: Duration = Duration::from_secs(10);
 
     /// Watches a hold until the [`Watch`] is dropped.
-    pub(super) fn watch(&self, key: &PartitionKey, token: Uuid, position: i64) -> Watch {
+    pub(super) fn watch(&self, held: Held, position: i64) -> Watch {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let watched = Arc::new(Watched {
-            key: key.clone(),
-            token,
+            held,
             position: AtomicI64::new(position),
             parked: AtomicI64::new(0),
             busy: AtomicBool::new(false),
@@ -92,7 +89,7 @@ impl Vigil {
                 return;
             }
         };
-        for watched in watched.iter().filter(|watched| wanted.contains(&watched.key)) {
+        for watched in watched.iter().filter(|watched| wanted.contains(&watched.held.key)) {
             watched.wanted.store(true, Ordering::Release);
             watched.replay.notify_one();
         }
@@ -113,11 +110,19 @@ impl Vigil {
                 return;
             }
         };
+        // The table knows partitions, and no slots: they are compared where all of a partition's are idle here.
+        let mut partitions: HashMap<PartitionKey, Vec<(Arc<Watched>, i64)>> = HashMap::new();
         for (watched, parked) in idle {
-            let unchanged =
-                !watched.busy.load(Ordering::Acquire) && watched.parked.load(Ordering::Acquire) == parked;
-            if unchanged && counts.get(&watched.key).copied().unwrap_or(0) != parked {
-                watched.suspect.notify_one();
+            partitions.entry(watched.held.key.clone()).or_default().push((watched, parked));
+        }
+        for (key, slots) in partitions {
+            let unchanged = |(watched, parked): &(Arc<Watched>, i64)| {
+                !watched.busy.load(Ordering::Acquire) && watched.parked.load(Ordering::Acquire) == *parked
+            };
+            let are_all = slots.iter().all(|(watched, _)| watched.held.slot.of as usize == slots.len());
+            let parked: i64 = slots.iter().map(|(_, parked)| parked).sum();
+            if are_all && slots.iter().all(unchanged) && counts.get(&key).copied().unwrap_or(0) != parked {
+                slots.iter().for_each(|(watched, _)| watched.suspect.notify_one());
             }
         }
     }
@@ -136,7 +141,7 @@ impl Vigil {
         if idle.is_empty() {
             return;
         }
-        let holds: Vec<_> = idle.iter().map(|(watched, _)| (watched.key.clone(), watched.token)).collect();
+        let holds: Vec<Held> = idle.iter().map(|(watched, _)| watched.held.clone()).collect();
         let looking = tokio::time::timeout(Self::ANSWER, D::standings(store, &holds)).await;
         let standings = match looking.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(standings) => standings,

@@ -33,6 +33,10 @@ pub(crate) struct Work {
     pub(crate) group_commit: u32,
     /// How long a transaction may wait for more records than are queued.
     pub(crate) max_wait: Duration,
+    /// Into how many slots each partition's keys are to be split.
+    pub(crate) key_slots: i32,
+    /// How often a slot whose keys are silent is taken on to where the others are.
+    pub(crate) take_on_every: Duration,
     /// Where it is idempotent.
     pub(crate) deduped: Option<Deduped>,
     pub(crate) states: States,

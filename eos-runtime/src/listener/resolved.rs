@@ -99,6 +99,8 @@ pub(crate) enum Promise {
         group_commit: u32,
         /// How long a transaction may wait for more than are queued.
         max_wait: Duration,
+        /// Into how many slots a partition's keys are split; at least one.
+        key_slots: u16,
         /// Any but [`Body::Plain`].
         body: Body,
     },
@@ -132,13 +134,22 @@ impl std::fmt::Debug for Promise {
                 .field("commit_records", commit_records)
                 .finish_non_exhaustive(),
             Promise::Idempotent(_, options) => f.debug_tuple("Idempotent").field(options).finish(),
-            Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, body } => f
+            Promise::Transactional {
+                database,
+                isolation,
+                dedupe,
+                group_commit,
+                max_wait,
+                key_slots,
+                body,
+            } => f
                 .debug_struct("Transactional")
                 .field("database", database)
                 .field("isolation", isolation)
                 .field("dedupe", dedupe)
                 .field("group_commit", group_commit)
                 .field("max_wait", max_wait)
+                .field("key_slots", key_slots)
                 .field("body", body)
                 .finish(),
         }

@@ -147,6 +147,8 @@ pub struct Transactional {
     pub group_commit: u32,
     /// `max_wait = "50ms"`: how long a batch may wait for more than are queued.
     pub max_wait: Duration,
+    /// `key_slots = 16`: into how many slots each partition's keys are split, to be handled side by side; 1 is none.
+    pub key_slots: u16,
     /// `database = "…"`: a name under `[databases]`; `None` where there is one database.
     pub database: Option<&'static str>,
 }

@@ -91,10 +91,11 @@ impl<DB: PositionDatabase> Positions<DB> {
         let (mut holds, mut topics) = (moving::Holds::<DB>::new(), BTreeMap::new());
         for source in &sources {
             let key = moving::key(&copy.from, &source.topic, source.partition);
-            let hold = moving::take(store, &key, source.next_offset, None).await?;
+            let slots = moving::take(store, &key, source.next_offset, None).await?;
             let topic = topics.entry(source.topic.clone()).or_insert_with(BTreeMap::new);
-            topic.insert(source.partition, hold.next_offset);
-            holds.push(hold);
+            let lowest = slots.iter().map(|hold| hold.next_offset).min();
+            topic.insert(source.partition, lowest.unwrap_or(source.next_offset));
+            holds.extend(slots);
         }
         let mut copied = Copied { topics: Vec::new() };
         for (topic, offsets) in topics {
@@ -140,17 +141,21 @@ async fn copy_rows<DB: PositionDatabase>(
     sources: &moving::Holds<DB>,
 ) -> Result<(), MoveError> {
     let (mut holds, mut rows) = (moving::Holds::<DB>::new(), Vec::new());
-    for source in sources {
-        let key = moving::key(group, &source.key.topic, source.key.partition);
-        let hold = moving::take(store, &key, source.next_offset, source.cluster.as_deref()).await?;
-        rows.push(Moved {
-            token: hold.token,
-            next_offset: source.next_offset,
-            last: source.last,
-            begun: source.begun,
-            cluster: source.cluster.clone(),
-        });
-        holds.push(hold);
+    for slots in sources.chunk_by(|one, next| one.key == next.key) {
+        let (first, of) = (&slots[0], slots[0].slot.of);
+        let key = moving::key(group, &first.key.topic, first.key.partition);
+        let cluster = first.cluster.as_deref();
+        let taken = moving::take_split(store, &key, of, first.next_offset, cluster).await?;
+        for (source, hold) in slots.iter().zip(&taken) {
+            rows.push(Moved {
+                token: hold.token,
+                next_offset: source.next_offset,
+                last: source.last,
+                begun: source.begun,
+                cluster: source.cluster.clone(),
+            });
+        }
+        holds.extend(taken);
     }
     moving::expect_ours(store, sources).await?;
     moving::set_down(store, &holds, &rows).await

@@ -47,8 +47,10 @@ pub struct Position {
     pub topic: String,
     /// Where it reads.
     pub partition: i32,
-    /// The offset to go on with: what is before it is done.
+    /// The offset to go on with: what is before it is done. Where the keys are split into slots, that of the lowest.
     pub next_offset: i64,
+    /// Into how many slots the partition's keys are split (`key_slots`); 1 where they are not.
+    pub slots: i32,
     /// How often the partition was taken by a process.
     pub epoch: i64,
     /// Attempts at the next record, as far as they are counted in the database.
@@ -96,12 +98,13 @@ impl<DB: PositionDatabase> Positions<DB> {
 
 impl From<Reached> for Position {
     fn from(reached: Reached) -> Self {
-        let Reached { key, next_offset, epoch, attempts, taken_ms, cluster } = reached;
+        let Reached { key, next_offset, slots, epoch, attempts, taken_ms, cluster } = reached;
         Position {
             group: key.group.to_string(),
             topic: key.topic.to_string(),
             partition: key.partition,
             next_offset,
+            slots,
             epoch,
             attempts,
             taken_at: UNIX_EPOCH + Duration::from_millis(taken_ms.unsigned_abs()),

@@ -21,18 +21,47 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// Rows that were taken to be moved.
 pub(super) type Holds<DB> = Vec<Hold<<DB as crate::store::Dialect>::Locator>>;
 
-/// Takes a partition's row, which is made where there is none.
+/// Takes all rows of a partition, one for each of its slots, in their order; one is made where there is none.
 pub(super) async fn take<DB: PositionDatabase>(
     store: &Store<DB>,
     key: &PartitionKey,
     start: i64,
     cluster: Option<&str>,
-) -> Result<Hold<DB::Locator>, MoveError> {
-    // The inbox's number is for claims, of which there will be none.
-    let stream = Stream { id: 0, first_partitions: None };
-    let taking = DB::take(store, key, stream, start, cluster, OPTIONS);
-    let taken = tokio::time::timeout(GIVE_UP, taking).await;
-    Ok(taken.map_err(|_| held(key))??)
+) -> Result<Holds<DB>, MoveError> {
+    let mut holds = Holds::<DB>::new();
+    loop {
+        let number = i32::try_from(holds.len()).unwrap_or(i32::MAX);
+        // The inbox's number is for claims, of which there will be none.
+        let stream = Stream { id: 0, first_partitions: None };
+        let taking = DB::take(store, key, number, stream, start, cluster, OPTIONS);
+        match tokio::time::timeout(GIVE_UP, taking).await.map_err(|_| held(key))?? {
+            Some(hold) if holds.first().is_none_or(|first| first.slot.of == hold.slot.of) => holds.push(hold),
+            // A service has started meanwhile, and split the partition anew.
+            Some(_) | None => return Err(taken(key)),
+        }
+        if holds.len() == holds[0].slot.of as usize {
+            return Ok(holds);
+        }
+    }
+}
+
+/// The same, split into so many slots. Where the slots stand is of no account: they are set down elsewhere.
+pub(super) async fn take_split<DB: PositionDatabase>(
+    store: &Store<DB>,
+    key: &PartitionKey,
+    slots: i32,
+    start: i64,
+    cluster: Option<&str>,
+) -> Result<Holds<DB>, MoveError> {
+    let holds = take(store, key, start, cluster).await?;
+    if holds[0].slot.of == slots {
+        return Ok(holds);
+    }
+    if !DB::split(store, &holds, slots, OPTIONS).await? {
+        return Err(taken(key));
+    }
+    let holds = take(store, key, start, cluster).await?;
+    if holds[0].slot.of == slots { Ok(holds) } else { Err(taken(key)) }
 }
 
 /// The inbox's number for another group's reading of a topic; made where there is none.
@@ -50,7 +79,7 @@ pub(super) async fn expect_ours<DB: PositionDatabase>(
     store: &Store<DB>,
     holds: &[Hold<DB::Locator>],
 ) -> Result<(), MoveError> {
-    let asked: Vec<_> = holds.iter().map(|hold| (hold.key.clone(), hold.token)).collect();
+    let asked: Vec<_> = holds.iter().map(Hold::held).collect();
     let standings = DB::standings(store, &asked).await?;
     match holds.iter().zip(standings).find(|(_, standing)| *standing == Standing::Fenced) {
         Some((hold, _)) => Err(taken(&hold.key)),

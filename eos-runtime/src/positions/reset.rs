@@ -97,13 +97,15 @@ impl<DB: PositionDatabase> Positions<DB> {
         let mut partitions = Vec::new();
         for (&partition, &offset) in &to.offsets {
             let key = moving::key(group, topic, partition);
-            let hold = moving::take(store, &key, offset, to.cluster.as_deref()).await?;
-            let from = (!hold.created).then_some(hold.next_offset);
+            let slots = moving::take(store, &key, offset, to.cluster.as_deref()).await?;
+            let from = slots.iter().filter(|hold| !hold.created).map(|hold| hold.next_offset).min();
             partitions.push(ResetPartition { partition, from, to: offset });
-            // Nothing is known of the record before, so that nothing is compared: no log is taken for a wrong one.
-            let (token, cluster) = (hold.token, cluster.clone());
-            rows.push(Moved { token, next_offset: offset, last: None, begun: Begun::NOTHING, cluster });
-            holds.push(hold);
+            for hold in slots {
+                // Nothing is known of the record before, so that nothing is compared: no log is taken for a wrong one.
+                let (token, cluster) = (hold.token, cluster.clone());
+                rows.push(Moved { token, next_offset: offset, last: None, begun: Begun::NOTHING, cluster });
+                holds.push(hold);
+            }
         }
         let mut forgotten = 0;
         if to.forget_inbox

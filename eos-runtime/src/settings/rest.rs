@@ -121,6 +121,7 @@ pub(crate) struct ListenerOverride {
     pub(crate) deadline: Option<Duration>,
     pub(crate) retry: RetryOverride,
     pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) key_slots: Option<u16>,
     pub(crate) dead_letter: Option<DeadLetter>,
 }
 
@@ -215,6 +216,7 @@ impl ListenerOverride {
             deadline: section.optional_within("deadline", Duration::from_millis(1)..=DAY),
             retry: RetryOverride::read(section.section("retry")),
             on_failure: section.optional_choice("on_failure"),
+            key_slots: section.optional_within("key_slots", 1..=256),
             dead_letter: section.optional_choice("dead_letter"),
         };
         section.finish();

@@ -35,6 +35,15 @@ pub(crate) struct Lease {
     requests: Arc<dyn Requests>,
 }
 
+/// How much is on its way to a partition's workers, so that the source holds back where it is a lot.
+#[derive(Debug, Default)]
+struct Load {
+    /// Records handed over and not yet done with.
+    records: AtomicUsize,
+    /// Bytes of the chunks that were not yet picked up; bounds memory where records are large.
+    bytes: AtomicUsize,
+}
+
 /// Records that were read together, in order; the generation tells which seek they follow.
 #[derive(Debug)]
 struct Chunk {
@@ -47,10 +56,8 @@ struct Chunk {
 /// What worker and source both see of a partition, without a lock.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Records handed over and not yet done with; the source waits when there are many.
-    queued: AtomicUsize,
-    /// Bytes of the chunks that the worker has not yet picked up; bounds memory where records are large.
-    bytes: AtomicUsize,
+    /// One for all branches of a lease.
+    load: Arc<Load>,
     /// The next offset to tell Kafka, or -1 before there is one.
     committed: AtomicI64,
     /// The next offset to handle, or -1 before it is known; for those who only look.
@@ -140,6 +147,11 @@ impl Progress {
         (position >= 0).then_some(position)
     }
 
+    /// Whether it is this lease's.
+    pub(crate) fn is_of(&self, lease: &Lease) -> bool {
+        Arc::ptr_eq(&self.0, &lease.shared)
+    }
+
     /// It is this far; the group was told by other means than ours.
     pub(crate) fn moved_to(&self, next_offset: i64) {
         self.0.position.store(next_offset, Ordering::Relaxed);
@@ -150,8 +162,8 @@ impl LeaseSource {
     /// Hands records over, with what they weigh in memory; false when the worker is gone.
     pub(crate) fn hand_over(&self, seek: u64, records: Vec<Record>, bytes: usize) -> bool {
         // Counted before they are sent: the worker may be done with them at once.
-        self.shared.queued.fetch_add(records.len(), Ordering::AcqRel);
-        self.shared.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.shared.load.records.fetch_add(records.len(), Ordering::AcqRel);
+        self.shared.load.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.intake.send(Chunk { seek, records, bytes }).is_ok()
     }
 }
@@ -170,12 +182,33 @@ impl Lease {
         assignment: u64,
         requests: Arc<dyn Requests>,
     ) -> (Lease, LeaseSource) {
+        Lease::under(Arc::default(), topic, partition, assignment, requests)
+    }
+
+    /// A lease of a part of this one's records, which its holder hands over to another worker.
+    pub(crate) fn branch(&self, requests: Arc<dyn Requests>) -> (Lease, LeaseSource) {
+        let load = Arc::clone(&self.shared.load);
+        Lease::under(load, Arc::clone(&self.topic), self.partition, self.assignment, requests)
+    }
+
+    fn under(
+        load: Arc<Load>,
+        topic: Arc<str>,
+        partition: i32,
+        assignment: u64,
+        requests: Arc<dyn Requests>,
+    ) -> (Lease, LeaseSource) {
         let (sender, intake) = mpsc::unbounded_channel();
         let (committed, position) = (AtomicI64::new(-1), AtomicI64::new(-1));
-        let shared = Arc::new(Shared { committed, position, ..Shared::default() });
+        let shared = Arc::new(Shared { load, committed, position, ..Shared::default() });
         let revoked = Revocation::default();
         let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked: revoked.clone() };
         (Lease { topic, partition, assignment, revoked, intake, shared, requests }, source)
+    }
+
+    /// Whom this lease asks, for those who answer a branch's requests.
+    pub(crate) fn requests(&self) -> Arc<dyn Requests> {
+        Arc::clone(&self.requests)
     }
 
     fn id(&self) -> LeaseId {
@@ -187,10 +220,19 @@ impl Lease {
     /// # Cancel safety
     /// Cancel safe: a chunk is either returned or still queued.
     pub(crate) async fn next(&mut self) -> Option<Vec<Record>> {
+        Some(self.next_weighed().await?.0)
+    }
+
+    /// The same, with what they weigh in memory.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a chunk is either returned or still queued.
+    pub(crate) async fn next_weighed(&mut self) -> Option<(Vec<Record>, usize)> {
         loop {
             let chunk = self.intake.recv().await?;
+            let bytes = chunk.bytes;
             if let Some(records) = self.current(chunk) {
-                return Some(records);
+                return Some((records, bytes));
             }
         }
     }
@@ -206,7 +248,7 @@ impl Lease {
     }
 
     fn current(&self, chunk: Chunk) -> Option<Vec<Record>> {
-        let before = self.shared.bytes.fetch_sub(chunk.bytes, Ordering::AcqRel);
+        let before = self.shared.load.bytes.fetch_sub(chunk.bytes, Ordering::AcqRel);
         if before > RESUME_BELOW_BYTES && before - chunk.bytes <= RESUME_BELOW_BYTES {
             self.requests.wake();
         }
@@ -219,7 +261,7 @@ impl Lease {
 
     /// Says that `count` of the records handed over are done with, so that the source can go on reading.
     pub(crate) fn taken(&self, count: usize) {
-        let before = self.shared.queued.fetch_sub(count, Ordering::AcqRel);
+        let before = self.shared.load.records.fetch_sub(count, Ordering::AcqRel);
         if before > RESUME_BELOW && before - count <= RESUME_BELOW {
             self.requests.wake();
         }
@@ -302,6 +344,17 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    /// What is left in the queue of a branch is no load any more.
+    fn drop(&mut self) {
+        self.intake.close();
+        while let Ok(chunk) = self.intake.try_recv() {
+            self.shared.load.records.fetch_sub(chunk.records.len(), Ordering::AcqRel);
+            self.shared.load.bytes.fetch_sub(chunk.bytes, Ordering::AcqRel);
+        }
+    }
+}
+
 /// The source takes nothing from a partition's log while this many records are queued…
 const FULL_AT: usize = 2_000;
 /// …or this many bytes…
@@ -314,13 +367,14 @@ const RESUME_BELOW_BYTES: usize = FULL_AT_BYTES / 2;
 impl Shared {
     /// Whether the source should hold back.
     pub(crate) fn is_full(&self) -> bool {
-        self.queued.load(Ordering::Acquire) >= FULL_AT || self.bytes.load(Ordering::Acquire) >= FULL_AT_BYTES
+        let Load { records, bytes } = &*self.load;
+        records.load(Ordering::Acquire) >= FULL_AT || bytes.load(Ordering::Acquire) >= FULL_AT_BYTES
     }
 
     /// Whether it may go on after having held back.
     pub(crate) fn has_room(&self) -> bool {
-        self.queued.load(Ordering::Acquire) <= RESUME_BELOW
-            && self.bytes.load(Ordering::Acquire) <= RESUME_BELOW_BYTES
+        let Load { records, bytes } = &*self.load;
+        records.load(Ordering::Acquire) <= RESUME_BELOW && bytes.load(Ordering::Acquire) <= RESUME_BELOW_BYTES
     }
 
     /// Tells the worker to look at the log again.

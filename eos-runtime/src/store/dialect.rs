@@ -5,14 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
-use uuid::Uuid;
-
 use super::{
-    Begun, Claim, DeadLetter, Freshness, GroupClaim, Hold, Home, PartitionKey, Standing, Stored, Stream, Tx,
-    TxDatabase,
+    Begun, Claim, DeadLetter, Freshness, GroupClaim, Held, Hold, Home, PartitionKey, Standing, Stored,
+    Stream, Tx, TxDatabase,
 };
 use crate::listener::spec::Isolation;
+use sqlx::pool::PoolConnection;
 
 /// What a database's error means, by SQLSTATE or error number, never by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,16 +215,28 @@ pub(crate) trait Dialect: TxDatabase {
         options: StoreOptions,
     ) -> impl Future<Output = sqlx::Result<Stream>> + Send;
 
-    /// Takes the partition: a new epoch and token in its row (made, at `start`, where there is none). Waits for the
-    /// attempt in flight, and ends its holder once it has waited past the deadline.
+    /// Takes a slot of the partition: a new epoch and token in its row. That of slot 0 is made, at `start` and as that of the
+    /// only one, where the partition has none; of another, where the partition has fewer slots, there is nothing to take.
+    /// Waits for the attempt in flight, and ends its holder once it has waited past the deadline.
     fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        slot: i32,
         stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
-    ) -> impl Future<Output = sqlx::Result<Hold<Self::Locator>>> + Send;
+    ) -> impl Future<Output = sqlx::Result<Option<Hold<Self::Locator>>>> + Send;
+
+    /// Splits the partition anew, into so many slots that all stand at the highest of these positions: nothing is done again,
+    /// and what a slot had not done below that is passed over. False, and nothing is done, where these are not all of
+    /// the partition's rows as they are now.
+    fn split(
+        store: &Store<Self>,
+        holds: &[Hold<Self::Locator>],
+        slots: i32,
+        options: StoreOptions,
+    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
     /// Writes down, outside of any attempt, what begins behind the position; where the row is now, or `None` where it is
     /// not this hold's at this position.
@@ -256,7 +266,7 @@ pub(crate) trait Dialect: TxDatabase {
     /// What the rows say about these holds, in one query.
     fn standings(
         store: &Store<Self>,
-        holds: &[(PartitionKey, Uuid)],
+        holds: &[Held],
     ) -> impl Future<Output = sqlx::Result<Vec<Standing>>> + Send;
 
     /// Deletes inbox rows older than `retention` among the next small stretch of the table, and says how far it got.

@@ -12,6 +12,7 @@ mod dialect;
 mod freshness;
 mod guard;
 mod hex;
+mod key_slot;
 mod migrate;
 mod moves;
 #[cfg(feature = "mysql")]
@@ -20,6 +21,8 @@ mod outbox;
 mod positions;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod split;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod tx;
@@ -39,6 +42,7 @@ pub(crate) use freshness::Freshness;
 pub(crate) use hex::hex;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) use hex::hex_literal;
+pub(crate) use key_slot::{KeySlot, slot_of};
 pub(crate) use migrate::{MigrateError, Mode as MigrateMode};
 pub use migrate::{is_migrated_in, migrate, migrate_in, migrations};
 pub(crate) use moves::{MoveDialect, Moved, Stretch};
@@ -77,7 +81,7 @@ pub(crate) fn fault_of(error: &sqlx::Error) -> Fault {
     Fault::Failed
 }
 
-/// Whose position: one row of `eos_position`.
+/// A partition, as one group reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct PartitionKey {
     pub(crate) group: Arc<str>,
@@ -118,10 +122,12 @@ pub(crate) struct Stream {
     pub(crate) first_partitions: Option<i32>,
 }
 
-/// A partition that this process took: the random token is what fences, the epoch is for people and logs.
+/// A position that this process took, a partition's or one of its slots': the random token is what fences, the epoch is for people and logs.
 #[derive(Debug, Clone)]
 pub(crate) struct Hold<L> {
     pub(crate) key: PartitionKey,
+    /// Whose records it is for, and of how many slots the row says that there are.
+    pub(crate) slot: KeySlot,
     /// The inbox's number for this group and topic.
     pub(crate) stream: i32,
     pub(crate) token: Uuid,
@@ -137,6 +143,13 @@ pub(crate) struct Hold<L> {
     pub(crate) created: bool,
     /// Where the dialect finds the row again.
     pub(crate) locator: L,
+}
+
+impl<L> Hold<L> {
+    /// Its row, for a look at it.
+    pub(crate) fn held(&self) -> Held {
+        Held { key: self.key.clone(), slot: self.slot, token: self.token }
+    }
 }
 
 /// What was begun behind a position and has not moved it. A claim that is committed leaves nothing behind.
@@ -189,6 +202,14 @@ pub(crate) struct GroupClaim<'a> {
     pub(crate) last: LastRecord,
     /// The ids to put in the inbox, sorted, each once: two groups that have the same ones must not wait for each other.
     pub(crate) ids: &'a [&'a [u8]],
+}
+
+/// Which row of `eos_position` is meant, and the token by which it is ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) key: PartitionKey,
+    pub(crate) slot: KeySlot,
+    pub(crate) token: Uuid,
 }
 
 /// What the position row says about a hold.

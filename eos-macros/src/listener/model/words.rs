@@ -33,9 +33,9 @@ const KNOWN: [&str; 16] = [
     "max_wait",
 ];
 const OF_KAFKA: [&str; 2] = ["commit_interval", "commit_records"];
-const INSIDE: [&str; 4] = ["isolation", "dedupe", "database", "group_commit"];
+const INSIDE: [&str; 5] = ["isolation", "dedupe", "database", "group_commit", "key_slots"];
 /// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 2] = ["key_slots", "concurrency_per_partition"];
+const LATER: [&str; 1] = ["concurrency_per_partition"];
 
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub(super) struct Transactional {
     pub(super) isolation: Isolation,
     pub(super) dedupe: Dedupe,
     pub(super) group_commit: Option<(Ident, u32)>,
+    pub(super) key_slots: u16,
     pub(super) database: Option<LitStr>,
 }
 
@@ -233,6 +234,7 @@ impl Transactional {
             isolation: Isolation::default(),
             dedupe: Dedupe::default(),
             group_commit: None,
+            key_slots: 1,
             database: None,
         };
         for argument in once_each(&inside(argument, "isolation = \"…\"", mistakes), mistakes) {
@@ -243,6 +245,7 @@ impl Transactional {
                     let many = number(argument, "100", &(1..=10_000), mistakes);
                     read.group_commit = many.map(|many| (argument.name.clone(), many));
                 }
+                "key_slots" => read.key_slots = number(argument, "16", &(1..=256), mistakes).unwrap_or(1),
                 "database" => read.database = string(argument, "orders", text::name, mistakes),
                 _ => {
                     misplaced(argument, &INSIDE, "`transactional(…)`", mistakes);

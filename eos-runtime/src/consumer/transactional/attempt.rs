@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Step, Try, Turn, Worker};
+use super::{Aside, Step, Try, Turn, Worker};
 use crate::consumer::failure::Failure;
 use crate::consumer::invoke::handle;
 use crate::consumer::owner;
@@ -24,6 +24,8 @@ pub(super) enum Handled {
     Duplicate,
     SetAside,
     Parked,
+    /// It is another slot's.
+    MovedPast,
 }
 
 impl<D: Dialect> Worker<'_, D> {
@@ -116,8 +118,13 @@ impl<D: Dialect> Worker<'_, D> {
             self.backlog.push_front(record);
             return Step::Unpark(rest);
         }
-        if let Some(aside) = self.behind_its_key(&record) {
-            return Step::Begin(rest, Try { aside: Some(aside), ..Try::new(self.work, record, 0) });
+        if let Some(aside) = self.goes_aside(&record) {
+            // Attempts that are counted are at a record of this slot, and would be forgotten.
+            let is_ours_alone = matches!(aside, Aside::Anothers) && rest.hold().begun != Begun::NOTHING;
+            return match is_ours_alone {
+                true => Step::Wait(rest),
+                false => Step::Begin(rest, Try::aside(self.work, record, aside)),
+            };
         }
         let begun = rest.hold().begun.attempts();
         let mut a_try = Try::new(self.work, record, begun + 1);
@@ -184,6 +191,9 @@ impl<D: Dialect> Worker<'_, D> {
                 );
                 self.end(open, Handled::Duplicate, a_try).await
             }
+            Claimed::Fresh(open) if matches!(a_try.aside, Some(Aside::Anothers)) => {
+                self.end(open, Handled::MovedPast, a_try).await
+            }
             Claimed::Fresh(open) if a_try.aside.is_some() => self.set_aside(open, a_try).await,
             Claimed::Fresh(open) => self.handle(open, a_try).await,
         }
@@ -228,7 +238,7 @@ impl<D: Dialect> Worker<'_, D> {
             };
         };
         let next = match self.stands_behind(&a_try, handled, &next) {
-            Some(aside) => Try { aside: Some(aside), ..Try::new(self.work, next, 0) },
+            Some(aside) => Try::aside(self.work, next, aside),
             None => Try::new(self.work, next, 1),
         };
         match open.commit_and_begin(next.claim()).await {
@@ -270,8 +280,9 @@ impl<D: Dialect> Worker<'_, D> {
             Handled::Duplicate => self.work.counts.duplicates.one(),
             Handled::SetAside => self.was_set_aside(a_try),
             Handled::Parked => self.was_parked(a_try),
+            Handled::MovedPast => {}
         }
-        let was_aside = matches!(handled, Handled::SetAside | Handled::Parked);
+        let was_aside = matches!(handled, Handled::SetAside | Handled::Parked | Handled::MovedPast);
         if a_try.id.is_none() && self.work.dedupe == Dedupe::MessageId && !was_aside {
             self.work.counts.without_id.one();
         }

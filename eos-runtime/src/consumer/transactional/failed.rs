@@ -184,7 +184,7 @@ impl<D: Dialect> Worker<'_, D> {
                 fault::point("after_set_aside");
                 let handled = match a_try.aside {
                     Some(Aside::Parked(_) | Aside::Behind) => Handled::Parked,
-                    Some(Aside::Dead(_)) | None => Handled::SetAside,
+                    Some(Aside::Dead(_) | Aside::Anothers) | None => Handled::SetAside,
                 };
                 self.end(open, handled, Try { row: Some(row), ..a_try }).await
             }
@@ -198,12 +198,14 @@ impl<D: Dialect> Worker<'_, D> {
     async fn write_aside(&self, open: &mut Open<D>, a_try: &Try) -> sqlx::Result<i64> {
         let chain = match &a_try.aside {
             Some(Aside::Dead(failure) | Aside::Parked(failure)) => Chain(failure).to_string(),
-            Some(Aside::Behind) | None => "an earlier record of its key is parked".to_owned(),
+            Some(Aside::Behind | Aside::Anothers) | None => {
+                "an earlier record of its key is parked".to_owned()
+            }
         };
         let (state, reason) = match &a_try.aside {
             Some(Aside::Dead(failure)) => (State::Dead, self.reason(failure)),
             Some(Aside::Parked(failure)) => (State::Parked, self.reason(failure)),
-            Some(Aside::Behind) | None => (State::Parked, Reason::Behind),
+            Some(Aside::Behind | Aside::Anothers) | None => (State::Parked, Reason::Behind),
         };
         // What is parked may still be handled.
         let topic = self.work.dead_letters.topic().filter(|_| state == State::Dead);

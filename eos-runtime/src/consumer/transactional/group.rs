@@ -60,7 +60,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// The record with what is queued behind it, where a group may begin here.
     pub(super) async fn gather(&mut self, first: Record) -> Result<Group, Record> {
         let at_most = self.group_at_most as usize;
-        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() || self.parking.holds(first.key()) {
+        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() || self.goes_aside(&first).is_some() {
             return Err(first);
         }
         let waits_until = Instant::now() + self.work.max_wait;
@@ -71,8 +71,8 @@ impl<D: Dialect> Worker<'_, D> {
                 None => self.queued_by(waits_until).await,
             };
             match queued {
-                // It goes alone, behind its key.
-                Some(record) if self.parking.holds(record.key()) => {
+                // It goes alone.
+                Some(record) if self.goes_aside(&record).is_some() => {
                     self.backlog.push_front(record);
                     break;
                 }

@@ -1,4 +1,4 @@
-//! A transactional listener's partition: position, inbox and the handler's rows in one commit, record after record.
+//! A transactional listener's partition, or one slot of it: position, inbox and the handler's rows in one commit, record after record.
 //!
 //! The loop is a small machine. Each [`Step`] holds what the next one needs, so that a session, a claimed record or
 //! an open transaction cannot be used twice. While the next record is already queued, committing one and claiming
@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::failure::{Chain, Failure};
 use super::log_identity::StartAt;
 use super::message_id::InboxId;
-use super::owner::{self, Halt};
+use super::owner::{self, Halt, Taken};
 use super::parking::Parking;
 use super::queue::Queue;
 use super::seats::{Seat, Seats};
@@ -41,8 +41,7 @@ use super::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::Handler;
 use crate::record::Record;
-use crate::source::Lease;
-use crate::store::{Begun, Claim, Claimed, Dialect, Hold, LetterDialect, Rest, Store, Stored, Tx};
+use crate::store::{Begun, Claim, Claimed, Dialect, Hold, KeySlot, LetterDialect, Rest, Store, Stored, Tx};
 use group::Group;
 
 /// A listener's database, with what its workers share.
@@ -59,41 +58,54 @@ impl<D: Dialect> Clone for Bound<D> {
     }
 }
 
-/// Works on a lease until it is revoked.
-pub(crate) async fn run<D: LetterDialect>(
-    lease: Lease,
-    work: Arc<Work>,
-    bound: Bound<D>,
+/// Why a worker is left.
+pub(in crate::consumer) enum Left {
+    /// Its lease was revoked.
+    Over,
+    /// The partition is split into another number of slots by now.
+    OtherSlots,
+}
+
+/// Works on a slot's records, or on all of a partition's, until the lease is revoked.
+pub(in crate::consumer) async fn work_on<D: LetterDialect>(
+    queue: &mut Queue,
+    slot: KeySlot,
+    work: &Work,
+    bound: &Bound<D>,
     handler: Handler<Tx<D>>,
-) {
-    let mut queue = Queue::new(lease, &work.board);
+) -> Left {
     let mut took_again = 0;
     let mut doubts = 0;
     let mut suspicions = 0;
     let mut left = None;
     let mut trying = None;
     loop {
-        let mut owned = match owner::take(&work, &bound.store, &mut queue).await {
-            Ok(owned) => owned,
-            Err(Halt::Revoked) => return,
-            Err(Halt::Stop(why)) => return stopped(&work, &queue.lease, None, &*why).await,
+        let mut owned = match owner::take(work, &bound.store, queue, slot).await {
+            Ok(Taken::Owned(owned)) => owned,
+            Ok(Taken::OtherSlots) => return Left::OtherSlots,
+            Err(Halt::Revoked) => return Left::Over,
+            Err(Halt::Stop(why)) => {
+                stopped(work, &queue.lease, None, &*why).await;
+                return Left::Over;
+            }
         };
         // Nobody has died since then: what this process began here and did not see fail has not failed.
-        if let Some(Left { epoch, position, failed }) = left
+        if let Some(LeftBehind { epoch, position, failed }) = left
             && (owned.hold.epoch, owned.hold.next_offset) == (epoch + 1, position)
         {
             owned.hold.begun = Begun::Attempts(failed);
         }
         let (epoch, position) = (owned.hold.epoch, owned.hold.next_offset);
-        let watch = bound.vigil.watch(&owned.hold.key, owned.hold.token, owned.hold.next_offset);
+        let watch = bound.vigil.watch(owned.hold.held(), owned.hold.next_offset);
         let (queue_topic, queue_partition) = (Arc::clone(&queue.lease.topic), queue.lease.partition);
         let mut worker = Worker {
-            work: &work,
-            bound: &bound,
+            work,
+            bound,
             handler,
-            queue: &mut queue,
+            slot,
+            queue: &mut *queue,
             watch,
-            running: work.watchdog.watch(&work, &queue_topic, queue_partition),
+            running: work.watchdog.watch(work, &queue_topic, queue_partition),
             start: owned.start,
             seat: None,
             at_once: 0,
@@ -109,19 +121,22 @@ pub(crate) async fn run<D: LetterDialect>(
             outages: 0,
             failed: owned.hold.begun.attempts(),
             group_at_most: work.group_commit.max(1),
-            counted: counted_at_first(&work, owned.hold.begun),
+            counted: counted_at_first(work, owned.hold.begun),
             backlog: VecDeque::new(),
         };
         worker.parked_changed();
         let turn = worker.until_halt(owned.hold).await;
         trying = worker.trying.take();
-        left = (!worker.moved_on).then_some(Left { epoch, position, failed: worker.failed });
+        left = (!worker.moved_on).then_some(LeftBehind { epoch, position, failed: worker.failed });
         if worker.moved_on {
             (took_again, doubts, suspicions) = (0, 0, 0);
         }
         match turn {
-            Turn::Revoked => return,
-            Turn::Stop { offset, why } => return stopped(&work, &queue.lease, offset, &*why).await,
+            Turn::Revoked => return Left::Over,
+            Turn::Stop { offset, why } => {
+                stopped(work, &queue.lease, offset, &*why).await;
+                return Left::Over;
+            }
             Turn::InDoubt(error) => {
                 doubts += 1;
                 tracing::warn!(
@@ -130,7 +145,7 @@ pub(crate) async fn run<D: LetterDialect>(
                     "the answer to COMMIT was lost; taking the partition again to learn what it was"
                 );
                 if queue.lease.revoked_within(work.retry.wait(doubts)).await {
-                    return;
+                    return Left::Over;
                 }
             }
             Turn::LookAgain => {}
@@ -139,13 +154,13 @@ pub(crate) async fn run<D: LetterDialect>(
                 let wait = if suspicions == 0 { Duration::ZERO } else { work.retry.wait(suspicions) };
                 suspicions += 1;
                 if queue.lease.revoked_within(wait).await {
-                    return;
+                    return Left::Over;
                 }
             }
             Turn::NotOurs(hold) => {
                 took_again += 1;
-                if !second_look(&work, &bound.store, &queue.lease, &hold, took_again).await {
-                    return;
+                if !second_look(work, &bound.store, &queue.lease, &hold, took_again).await {
+                    return Left::Over;
                 }
             }
         }
@@ -154,7 +169,7 @@ pub(crate) async fn run<D: LetterDialect>(
 
 /// What a worker knew of a record that it left behind: its own attempts at it.
 #[derive(Debug, Clone, Copy)]
-struct Left {
+struct LeftBehind {
     epoch: i64,
     position: i64,
     failed: u32,
@@ -198,12 +213,20 @@ enum Aside {
     Parked(Failure),
     /// An earlier record of its key is parked, and so is this one.
     Behind,
+    /// It is another slot's, and this one only moves past it.
+    Anothers,
 }
 
 impl Try {
     fn new(work: &Work, record: Record, attempt: u32) -> Self {
         let id = work.inbox_id(&record);
         Try { record, id, attempt, aside: None, row: None }
+    }
+
+    /// One that no handler sees.
+    fn aside(work: &Work, record: Record, aside: Aside) -> Self {
+        let id = if matches!(aside, Aside::Anothers) { None } else { work.inbox_id(&record) };
+        Try { record, id, attempt: 0, aside: Some(aside), row: None }
     }
 
     fn claim(&self) -> Claim<'_> {
@@ -243,6 +266,8 @@ struct Worker<'a, D: Dialect> {
     work: &'a Work,
     bound: &'a Bound<D>,
     handler: Handler<Tx<D>>,
+    /// Whose records it handles.
+    slot: KeySlot,
     queue: &'a mut Queue,
     watch: Watch,
     running: Arc<Running>,

@@ -16,6 +16,7 @@ use super::{Aside, Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::consumer::log::Fate;
+use crate::consumer::owner;
 use crate::consumer::parking::Head;
 use crate::fault;
 use crate::listener::spec::OnFailure;
@@ -23,8 +24,11 @@ use crate::record::Record;
 use crate::store::{Dialect, Filter, Hold, LetterDialect, Rest, State, Stored, Verdict};
 
 impl<D: Dialect> Worker<'_, D> {
-    /// A record whose key waits goes behind it.
-    pub(super) fn behind_its_key(&self, record: &Record) -> Option<Aside> {
+    /// A record whose key waits goes behind it, and one of another slot is not ours to handle.
+    pub(super) fn goes_aside(&self, record: &Record) -> Option<Aside> {
+        if !self.slot.has(record) {
+            return Some(Aside::Anothers);
+        }
         self.parking.holds(record.key()).then_some(Aside::Behind)
     }
 
@@ -34,7 +38,7 @@ impl<D: Dialect> Worker<'_, D> {
         if handled == Handled::Parked && is_of_its_key {
             return Some(Aside::Behind);
         }
-        self.behind_its_key(record)
+        self.goes_aside(record)
     }
 
     /// Whether a record that failed waits by itself, and its partition goes on.
@@ -252,7 +256,7 @@ impl<D: LetterDialect> Worker<'_, D> {
         if self.parking.is_empty() {
             return Ok(());
         }
-        let mut urged = self.beside(D::parked(&self.bound.store, &hold.key)).await?;
+        let mut urged = self.beside(owner::parked(&self.bound.store, hold)).await?;
         urged.retain(|row| row.urged);
         if urged.is_empty() {
             return Ok(());

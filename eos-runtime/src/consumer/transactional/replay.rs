@@ -11,6 +11,9 @@ use crate::consumer::log::Fate;
 use crate::fault;
 use crate::store::{Filter, Hold, LetterDialect, Rest, State, Stored, Verdict};
 
+/// So many are looked through at once where a partition's slots share what is wanted.
+const AT_ONCE: i64 = 100;
+
 impl<D: LetterDialect> Worker<'_, D> {
     /// Handles the oldest that is wanted in this partition. A record that is queued comes before the next one.
     pub(super) async fn replay(&mut self, mut rest: Rest<D>) -> Step<D> {
@@ -35,8 +38,17 @@ impl<D: LetterDialect> Worker<'_, D> {
 
     async fn next_wanted(&mut self, hold: &Hold<D::Locator>) -> sqlx::Result<Option<Stored>> {
         self.hear_who_is_urged(hold).await?;
-        let filter = Filter { limit: Some(1), ..Filter::of_partition(&hold.key, State::Wanted) };
-        Ok(self.beside(D::letters(&self.bound.store, &filter)).await?.pop())
+        let at_once = if hold.slot.is_whole() { 1 } else { AT_ONCE };
+        let mut filter = Filter { limit: Some(at_once), ..Filter::of_partition(&hold.key, State::Wanted) };
+        loop {
+            let letters = self.beside(D::letters(&self.bound.store, &filter)).await?;
+            filter.after = letters.last().map(|letter| letter.id);
+            // The others' are replayed by their slots.
+            let ours = letters.into_iter().find(|letter| hold.slot.has(&letter.record));
+            if ours.is_some() || filter.after.is_none() {
+                return Ok(ours);
+            }
+        }
     }
 
     async fn replay_one(&mut self, rest: Rest<D>, letter: &Stored) -> Step<D> {

@@ -150,7 +150,7 @@ pub(super) async fn take_as<H: Harness>(
     let options = options(deadline);
     let taking = async {
         let stream = H::D::stream(store, &key.group, &key.topic, None, options).await?;
-        H::D::take(store, key, stream, start, cluster, options).await
+        Ok(H::D::take(store, key, 0, stream, start, cluster, options).await?.expect("slot 0 is always there"))
     };
     tokio::time::timeout(Duration::from_secs(60), taking).await.expect("a take comes to its end")
 }
@@ -237,8 +237,7 @@ pub(super) async fn position<H: Harness>(h: &H) -> i64 {
 }
 
 pub(super) async fn standing<H: Harness>(h: &H, hold: &HoldOf<H>) -> Standing {
-    let standings =
-        H::D::standings(h.store(), &[(hold.key.clone(), hold.token)]).await.expect("standings answer");
+    let standings = H::D::standings(h.store(), &[hold.held()]).await.expect("standings answer");
     assert_eq!(standings.len(), 1);
     standings[0]
 }

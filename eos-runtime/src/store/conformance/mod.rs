@@ -19,6 +19,7 @@ mod parking;
 mod proxy;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod sleepers;
+mod slots;
 mod strays;
 mod tables;
 mod takes;
@@ -100,6 +101,16 @@ macro_rules! suite {
                 takes_at_the_same_time_each_get_their_epoch
                 positions_are_listed_in_order_with_what_is_known_of_them
             }
+            slots {
+                a_partition_is_one_slot_until_it_is_split
+                a_split_gives_each_slot_a_row_where_the_partition_was
+                each_slot_moves_by_itself
+                slots_that_stand_apart_go_to_the_highest
+                a_split_that_was_overtaken_does_nothing
+                an_owner_of_before_a_split_is_fenced
+                what_is_parked_is_tried_by_the_owner_of_its_slot
+                a_split_partition_is_listed_and_moved_as_one
+            }
             moves {
                 a_reset_sets_the_position_and_forgets_what_was_known_of_the_log
                 a_reset_of_a_group_that_never_ran_makes_its_rows
@@ -162,6 +173,7 @@ macro_rules! suite {
                 many_processes_may_make_the_tables_at_once
                 the_sweep_deletes_what_is_old_and_nothing_else
                 the_sweep_comes_to_an_end
+                tables_of_an_earlier_version_keep_what_they_have
             }
         }
     };

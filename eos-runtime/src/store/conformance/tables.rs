@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::harness::*;
-use crate::store::MigrateMode;
 use crate::store::dialect::{Dialect, SweepCursor};
 use crate::store::migrate::MigrateError;
+use crate::store::{KeySlot, MigrateMode};
 
 pub(super) async fn making_the_tables_twice_changes_nothing<H: Harness>(h: &H) {
     handle::<H>(owner(h, 0).await, with_id(0, b"a")).await.close().await;
@@ -86,4 +86,18 @@ pub(super) async fn the_sweep_comes_to_an_end<H: Harness>(h: &H) {
         assert!(steps < 10, "fifty rows are few steps");
     }
     assert_eq!(inbox(h).await, 50);
+}
+
+pub(super) async fn tables_of_an_earlier_version_keep_what_they_have<H: Harness>(h: &H) {
+    handle::<H>(owner(h, 0).await, with_id(0, b"a")).await.close().await;
+    let schema = &h.store().schema;
+    h.outside(&format!("alter table {schema}eos_position drop column slots")).await;
+    h.outside(&format!("delete from {schema}eos_schema where version >= 4")).await;
+    match H::D::migrate(h.store(), MigrateMode::Check).await {
+        Err(MigrateError::Behind { found: 3, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    H::D::migrate(h.store(), MigrateMode::Auto).await.expect("brought up to date");
+    let hold = take(h, 0).await;
+    assert_eq!((hold.next_offset, hold.slot, inbox(h).await), (1, KeySlot::WHOLE, 1));
 }

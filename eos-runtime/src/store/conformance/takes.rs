@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::harness::*;
 use crate::store::dialect::Dialect;
-use crate::store::{Begun, PositionDialect, Standing};
+use crate::store::{Begun, Held, KeySlot, PositionDialect, Standing};
 
 pub(super) async fn the_first_take_makes_the_row_at_the_start_it_was_given<H: Harness>(h: &H) {
     let hold = take_as::<H>(h.store(), &key(3), 40, Some("cluster-1"), DEADLINE).await.expect("taken");
@@ -114,10 +114,10 @@ pub(super) async fn standings_answer_for_each_hold_in_order<H: Harness>(h: &H) {
     let stale = take(h, 2).await;
     take(h, 2).await;
     let asked = [
-        (stale.key, stale.token),
-        (second.key, second.token),
-        (key(9), Uuid::new_v4()),
-        (first.key, first.token),
+        stale.held(),
+        second.held(),
+        Held { key: key(9), slot: KeySlot::WHOLE, token: Uuid::new_v4() },
+        first.held(),
     ];
     let standings = H::D::standings(h.store(), &asked).await.expect("answered");
     let ours = |next_offset| Standing::Ours { next_offset };

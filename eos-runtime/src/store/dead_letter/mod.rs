@@ -119,6 +119,7 @@ pub(crate) struct ParkedRow {
     pub(crate) rested_ms: i64,
     /// Somebody wants it tried now.
     pub(crate) urged: bool,
+    pub(crate) offset: i64,
 }
 
 /// How an attempt at a row went that did not succeed.
@@ -138,6 +139,8 @@ pub(crate) struct Verdict<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) ids: Option<Vec<i64>>,
+    /// Those with a greater number.
+    pub(crate) after: Option<i64>,
     pub(crate) group: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<i32>,

@@ -38,14 +38,14 @@ impl Words {
         )
     }
 
-    /// That the row belongs to a partition whose owner has this token, still. A statement that says so on behalf of an owner
+    /// That the row belongs to a partition of which the owner of a slot has this token, still. A statement that says so on behalf of an owner
     /// that was replaced meanwhile changes nothing.
     pub(crate) fn owned(&self, schema: &str, token: Uuid) -> String {
         let (partition, token) = (self.partition, (self.token)(token));
         format!(
             "exists (select 1 from {schema}eos_position p where p.group_id = {schema}eos_dead_letter.group_id \
              and p.topic = {schema}eos_dead_letter.topic and p.{partition} = {schema}eos_dead_letter.{partition} \
-             and p.slot = 0 and p.owner = {token})"
+             and p.owner = {token})"
         )
     }
 }
@@ -203,7 +203,7 @@ macro_rules! letter_dialect {
 
             async fn parked(store: &Store<Self>, key: &PartitionKey) -> sqlx::Result<Vec<ParkedRow>> {
                 let mut query = sqlx::QueryBuilder::<$database>::new(format!(
-                    "select id, {key}, attempts, {now} - {last}, state from {schema}eos_dead_letter \
+                    "select id, {key}, attempts, {now} - {last}, state, record_offset from {schema}eos_dead_letter \
                      where state in ({parked}) and {partition} = {number} and group_id = ",
                     key = $words.key,
                     now = ($words.millis_of)($words.stamp),
@@ -223,6 +223,7 @@ macro_rules! letter_dialect {
                         attempts: row.try_get::<i32, _>(2)?.unsigned_abs(),
                         rested_ms: row.try_get(3)?,
                         urged: row.try_get::<i16, _>(4)? == State::Urged.number(),
+                        offset: row.try_get(5)?,
                     })
                 };
                 rows.iter().map(parked).collect()
@@ -337,6 +338,9 @@ macro_rules! letter_dialect {
             if let Some(ids) = &filter.ids {
                 let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
                 query.push(format!(" and id in ({})", if ids.is_empty() { "null".to_owned() } else { ids.join(", ") }));
+            }
+            if let Some(after) = filter.after {
+                query.push(format!(" and id > {after}"));
             }
             if let Some(group) = &filter.group {
                 query.push(" and group_id = ").push_bind(group.clone());

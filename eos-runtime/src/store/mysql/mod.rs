@@ -16,6 +16,7 @@ mod outbox;
 mod pool;
 mod relay;
 mod schema;
+mod split;
 mod sweep;
 mod take;
 
@@ -25,13 +26,12 @@ use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlDatabaseError, MySqlQueryResult, MySqlRow};
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Either, MySql, MySqlConnection};
-use uuid::Uuid;
 
 use super::dialect::{
     Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions, SweepCursor, Swept,
 };
 use super::migrate::{MigrateError, Mode};
-use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
+use super::{Begun, Claim, DeadLetter, GroupClaim, Held, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 use attempt::Claimed;
 pub(super) use dead_letter::write;
@@ -128,12 +128,22 @@ impl Dialect for MySql {
     async fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        slot: i32,
         stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
-    ) -> sqlx::Result<Hold<RowId>> {
-        take::take(store, key, stream, start, cluster, options).await
+    ) -> sqlx::Result<Option<Hold<RowId>>> {
+        take::take(store, key, slot, stream, start, cluster, options).await
+    }
+
+    async fn split(
+        store: &Store<Self>,
+        holds: &[Hold<RowId>],
+        slots: i32,
+        options: StoreOptions,
+    ) -> sqlx::Result<bool> {
+        split::split(store, holds, slots, options).await
     }
 
     async fn note_begun(
@@ -158,7 +168,7 @@ impl Dialect for MySql {
         take::disown(store, hold.token).await
     }
 
-    async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
+    async fn standings(store: &Store<Self>, holds: &[Held]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
     }
 

@@ -15,7 +15,7 @@ use super::attempt::{Limits, close, session, whole_seconds};
 use super::{RowId, message, number, pool, run};
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Store, StoreOptions};
-use crate::store::{Begun, Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
+use crate::store::{Begun, Held, Hold, KeySlot, LastRecord, PartitionKey, Standing, Stream, Tx};
 
 /// Seconds until a waiting taker looks whom it waits for.
 const STEP: u64 = 1;
@@ -23,26 +23,25 @@ const STEP: u64 = 1;
 pub(super) async fn take(
     store: &Store<MySql>,
     key: &PartitionKey,
+    slot: i32,
     stream: Stream,
     start: i64,
     cluster: Option<&str>,
     options: StoreOptions,
-) -> sqlx::Result<Hold<RowId>> {
-    let limits =
-        Limits { statement: Duration::ZERO, lock_wait_s: STEP, idle_s: whole_seconds(options.patience()) };
-    let mut tx = session(store.pool.acquire().await?, Isolation::ReadCommitted, limits).await?;
+) -> sqlx::Result<Option<Hold<RowId>>> {
+    let mut tx = begin(store, options).await?;
     let token = Uuid::new_v4();
     loop {
-        match try_take(store, &mut tx, key, start, cluster, token, options).await {
+        match try_take(store, &mut tx, (key, slot), start, cluster, token, options).await {
             Ok(row) => {
                 run(&mut tx, "commit").await?;
                 close(tx).await?;
-                return hold(key, stream.id, token, &row);
+                return row.map(|row| hold(key, slot, stream.id, token, &row)).transpose();
             }
             Err(error) => match number(&error) {
                 Some(1205) => {
                     run(&mut tx, "rollback").await?;
-                    end_holder(store, &mut tx, key).await;
+                    end_holder(store, &mut tx, (key, slot)).await;
                 }
                 // A deadlock, or another made the row at the same time.
                 Some(1213 | 1062 | 1020) => run(&mut tx, "rollback").await?,
@@ -50,6 +49,13 @@ pub(super) async fn take(
             },
         }
     }
+}
+
+/// A session that takes rows. If this process falls asleep in it, the server ends it.
+pub(super) async fn begin(store: &Store<MySql>, options: StoreOptions) -> sqlx::Result<Tx<MySql>> {
+    let limits =
+        Limits { statement: Duration::ZERO, lock_wait_s: STEP, idle_s: whole_seconds(options.patience()) };
+    session(store.pool.acquire().await?, Isolation::ReadCommitted, limits).await
 }
 
 /// Names that the columns would cut or confuse. `=` ignores spaces at the end.
@@ -62,19 +68,20 @@ fn storable(what: &str, name: &str) -> sqlx::Result<()> {
     ))
 }
 
-/// Updates the row, or makes it. Found by its number, so that the wait holds no lock on the keys beside it.
+/// Updates the row, or makes it where it is the first. Found by its number, so that the wait holds no lock on the keys beside
+/// it.
 async fn try_take(
     store: &Store<MySql>,
     tx: &mut Tx<MySql>,
-    key: &PartitionKey,
+    (key, slot): (&PartitionKey, i32),
     start: i64,
     cluster: Option<&str>,
     token: Uuid,
     options: StoreOptions,
-) -> sqlx::Result<MySqlRow> {
+) -> sqlx::Result<Option<MySqlRow>> {
     let schema = &store.schema;
     let held = whole_seconds(options.patience());
-    let id = match find(store, tx, key).await? {
+    let id = match find(store, tx, (key, slot)).await? {
         Some(id) => {
             let update = format!(
                 "update {schema}eos_position set epoch = epoch + 1, owner = ?, taken_at = unix_timestamp(), \
@@ -84,6 +91,7 @@ async fn try_take(
             sqlx::query(AssertSqlSafe(update)).bind(token).bind(cluster).bind(id).execute(&mut **tx).await?;
             id
         }
+        None if slot > 0 => return Ok(None),
         None => {
             let insert = format!(
                 "insert into {schema}eos_position (group_id, topic, `partition`, epoch, owner, cluster, next_offset, \
@@ -103,15 +111,20 @@ async fn try_take(
         }
     };
     let select = format!(
-        "select id, epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, attempts \
+        "select id, epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, attempts, slots \
          from {schema}eos_position where id = ?"
     );
-    sqlx::query(AssertSqlSafe(select)).bind(id).fetch_one(&mut **tx).await
+    // One that was there may have gone away with other slots.
+    sqlx::query(AssertSqlSafe(select)).bind(id).fetch_optional(&mut **tx).await
 }
 
-async fn find(store: &Store<MySql>, tx: &mut Tx<MySql>, key: &PartitionKey) -> sqlx::Result<Option<i64>> {
+async fn find(
+    store: &Store<MySql>,
+    tx: &mut Tx<MySql>,
+    (key, slot): (&PartitionKey, i32),
+) -> sqlx::Result<Option<i64>> {
     let sql = format!(
-        "select id from {}eos_position where group_id = ? and topic = ? and `partition` = ? and slot = 0",
+        "select id from {}eos_position where group_id = ? and topic = ? and `partition` = ? and slot = {slot}",
         store.schema
     );
     sqlx::query_scalar(AssertSqlSafe(sql))
@@ -122,10 +135,17 @@ async fn find(store: &Store<MySql>, tx: &mut Tx<MySql>, key: &PartitionKey) -> s
         .await
 }
 
-fn hold(key: &PartitionKey, stream: i32, token: Uuid, row: &MySqlRow) -> sqlx::Result<Hold<RowId>> {
+fn hold(
+    key: &PartitionKey,
+    slot: i32,
+    stream: i32,
+    token: Uuid,
+    row: &MySqlRow,
+) -> sqlx::Result<Hold<RowId>> {
     let epoch = row.try_get(1)?;
     Ok(Hold {
         key: key.clone(),
+        slot: KeySlot { number: slot, of: row.try_get(8)? },
         stream,
         token,
         epoch,
@@ -165,9 +185,9 @@ pub(super) async fn stream(
 }
 
 /// Ends the connection whose change of the row is in flight, once its own time is over.
-async fn end_holder(store: &Store<MySql>, tx: &mut Tx<MySql>, key: &PartitionKey) {
+async fn end_holder(store: &Store<MySql>, tx: &mut Tx<MySql>, (key, slot): (&PartitionKey, i32)) {
     let ended = async {
-        let Some(id) = find(store, tx, key).await? else { return Ok(None) };
+        let Some(id) = find(store, tx, (key, slot)).await? else { return Ok(None) };
         run(tx, "rollback").await?;
         let row = format!("from {}eos_position where id = {id}", store.schema);
         let look = format!(
@@ -238,14 +258,11 @@ pub(super) async fn disown(store: &Store<MySql>, token: Uuid) -> sqlx::Result<()
 }
 
 /// Tokens are random and a row's own, so they find it without its key.
-pub(super) async fn standings(
-    store: &Store<MySql>,
-    holds: &[(PartitionKey, Uuid)],
-) -> sqlx::Result<Vec<Standing>> {
+pub(super) async fn standings(store: &Store<MySql>, holds: &[Held]) -> sqlx::Result<Vec<Standing>> {
     if holds.is_empty() {
         return Ok(Vec::new());
     }
-    let tokens: Vec<_> = holds.iter().map(|(_, token)| format!("x'{}'", token.as_simple())).collect();
+    let tokens: Vec<_> = holds.iter().map(|held| format!("x'{}'", held.token.as_simple())).collect();
     let sql = format!(
         "select owner, next_offset from {}eos_position where owner in ({})",
         store.schema,
@@ -261,5 +278,5 @@ pub(super) async fn standings(
         Some((_, next_offset)) => Standing::Ours { next_offset: *next_offset },
         None => Standing::Fenced,
     };
-    Ok(holds.iter().map(|(_, token)| standing(token)).collect())
+    Ok(holds.iter().map(|held| standing(&held.token)).collect())
 }

@@ -17,6 +17,7 @@ mod outbox;
 mod pool;
 mod relay;
 mod schema;
+mod split;
 mod sweep;
 mod take;
 
@@ -24,13 +25,12 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres};
-use uuid::Uuid;
 
 use super::dialect::{
     Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions, SweepCursor, Swept,
 };
 use super::migrate::{MigrateError, Mode};
-use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
+use super::{Begun, Claim, DeadLetter, GroupClaim, Held, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 pub(super) use dead_letter::write;
 pub(crate) use locator::Ctid;
@@ -127,12 +127,22 @@ impl Dialect for Postgres {
     async fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        slot: i32,
         stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
-    ) -> sqlx::Result<Hold<Ctid>> {
-        take::take(store, key, stream, start, cluster, options).await
+    ) -> sqlx::Result<Option<Hold<Ctid>>> {
+        take::take(store, key, slot, stream, start, cluster, options).await
+    }
+
+    async fn split(
+        store: &Store<Self>,
+        holds: &[Hold<Ctid>],
+        slots: i32,
+        options: StoreOptions,
+    ) -> sqlx::Result<bool> {
+        split::split(store, holds, slots, options).await
     }
 
     async fn note_begun(
@@ -157,7 +167,7 @@ impl Dialect for Postgres {
         take::disown(store, hold.token).await
     }
 
-    async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
+    async fn standings(store: &Store<Self>, holds: &[Held]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
     }
 

@@ -13,7 +13,7 @@ use super::Ctid;
 use super::pool::{self, APPLICATION_NAME};
 use crate::store::dialect::{Store, StoreOptions};
 use crate::store::tx::OnDrop;
-use crate::store::{Begun, Hold, LastRecord, PartitionKey, Standing, Stream, Tx};
+use crate::store::{Begun, Held, Hold, KeySlot, LastRecord, PartitionKey, Standing, Stream, Tx};
 
 /// How often a taker whose patience is over looks whom it waits for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -21,33 +21,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn take(
     store: &Store<Postgres>,
     key: &PartitionKey,
+    slot: i32,
     stream: Stream,
     start: i64,
     cluster: Option<&str>,
     options: StoreOptions,
-) -> sqlx::Result<Hold<Ctid>> {
-    // By another name than an attempt's, because the wait makes this transaction old: who waits behind it must not
-    // take it for one that overran. If this process falls asleep here, the server ends it.
-    let begin = format!(
-        "begin isolation level read committed; set local application_name = '{APPLICATION_NAME} take'; \
-         set local statement_timeout = 0; set local lock_timeout = 0; \
-         set local idle_in_transaction_session_timeout = {}",
-        options.patience().as_millis()
-    );
-    let connection = store.pool.acquire().await?;
-    let mut tx =
-        Tx::begin_with(connection, Some(AssertSqlSafe(begin).into_sql_str()), OnDrop::Discard).await?;
+) -> sqlx::Result<Option<Hold<Ctid>>> {
+    let mut tx = begin(store, options).await?;
     let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()").fetch_one(&mut tx).await?;
 
     let token = Uuid::new_v4();
+    let taken = "set epoch = p.epoch + 1, owner = $4, taken_at = now(), cluster = coalesce(p.cluster, $5)";
+    let (schema, first) = (&store.schema, slot == 0);
+    let sql = match first {
+        true => format!(
+            "insert into {schema}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
+             values ($1, $2, $3, 1, $4, $5, $6) on conflict (group_id, topic, partition, slot) do update {taken}"
+        ),
+        false => format!(
+            "update {schema}eos_position p {taken} \
+             where group_id = $1 and topic = $2 and partition = $3 and slot = {slot}"
+        ),
+    };
     let sql = format!(
-        "insert into {schema}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
-         values ($1, $2, $3, 1, $4, $5, $6) \
-         on conflict (group_id, topic, partition, slot) do update \
-         set epoch = p.epoch + 1, owner = excluded.owner, taken_at = now(), \
-             cluster = coalesce(p.cluster, excluded.cluster) \
-         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, ctid::text, epoch = 1, attempts",
-        schema = store.schema
+        "{sql} returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, ctid::text, \
+         epoch = 1, attempts, slots"
     );
     let row = {
         let query = sqlx::query(AssertSqlSafe(sql))
@@ -55,9 +53,9 @@ pub(super) async fn take(
             .bind(&*key.topic)
             .bind(key.partition)
             .bind(token)
-            .bind(cluster)
-            .bind(start);
-        let mut taking = std::pin::pin!(query.fetch_one(&mut tx));
+            .bind(cluster);
+        let query = if first { query.bind(start) } else { query };
+        let mut taking = std::pin::pin!(query.fetch_optional(&mut tx));
         let mut wait = options.patience();
         loop {
             tokio::select! {
@@ -68,8 +66,10 @@ pub(super) async fn take(
         }
     };
     tx.commit_plainly().await?;
-    Ok(Hold {
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Hold {
         key: key.clone(),
+        slot: KeySlot { number: slot, of: row.try_get(9)? },
         stream: stream.id,
         token,
         epoch: row.try_get(0)?,
@@ -79,7 +79,20 @@ pub(super) async fn take(
         locator: Ctid::parse(row.try_get(6)?)?,
         created: row.try_get(7)?,
         begun: Begun::of_number(row.try_get(8)?),
-    })
+    }))
+}
+
+/// Begins a transaction that takes rows. By another name than an attempt's, because the wait makes it old: who waits behind it
+/// must not take it for one that overran. If this process falls asleep in it, the server ends it.
+pub(super) async fn begin(store: &Store<Postgres>, options: StoreOptions) -> sqlx::Result<Tx<Postgres>> {
+    let begin = format!(
+        "begin isolation level read committed; set local application_name = '{APPLICATION_NAME} take'; \
+         set local statement_timeout = 0; set local lock_timeout = 0; \
+         set local idle_in_transaction_session_timeout = {}",
+        options.patience().as_millis()
+    );
+    let connection = store.pool.acquire().await?;
+    Tx::begin_with(connection, Some(AssertSqlSafe(begin).into_sql_str()), OnDrop::Discard).await
 }
 
 /// Looks before it inserts: an insert that finds its row uses up a number all the same.
@@ -148,9 +161,9 @@ pub(super) async fn note_begun(
     begun: Begun,
 ) -> sqlx::Result<Option<Ctid>> {
     let sql = format!(
-        "update {}eos_position set attempts = $1 where group_id = $2 and topic = $3 and partition = $4 and slot = 0 \
+        "update {}eos_position set attempts = $1 where group_id = $2 and topic = $3 and partition = $4 and slot = {} \
          and owner = $5 and next_offset = $6 returning ctid::text",
-        store.schema
+        store.schema, hold.slot.number
     );
     let row: Option<String> = sqlx::query_scalar(AssertSqlSafe(sql))
         .bind(begun.number())
@@ -173,22 +186,21 @@ pub(super) async fn disown(store: &Store<Postgres>, token: Uuid) -> sqlx::Result
     sqlx::query(AssertSqlSafe(sql)).bind(token).execute(&store.pool).await.map(drop)
 }
 
-pub(super) async fn standings(
-    store: &Store<Postgres>,
-    holds: &[(PartitionKey, Uuid)],
-) -> sqlx::Result<Vec<Standing>> {
+pub(super) async fn standings(store: &Store<Postgres>, holds: &[Held]) -> sqlx::Result<Vec<Standing>> {
     let sql = format!(
         "select p.owner is not distinct from h.token, p.next_offset \
-         from unnest($1::text[], $2::text[], $3::int[], $4::uuid[]) with ordinality h(grp, topic, partition, token, n) \
+         from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::uuid[]) \
+              with ordinality h(grp, topic, partition, slot, token, n) \
          left join {}eos_position p \
-         on p.group_id = h.grp and p.topic = h.topic and p.partition = h.partition and p.slot = 0 order by h.n",
+         on p.group_id = h.grp and p.topic = h.topic and p.partition = h.partition and p.slot = h.slot order by h.n",
         store.schema
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(holds.iter().map(|(key, _)| key.group.to_string()).collect::<Vec<_>>())
-        .bind(holds.iter().map(|(key, _)| key.topic.to_string()).collect::<Vec<_>>())
-        .bind(holds.iter().map(|(key, _)| key.partition).collect::<Vec<_>>())
-        .bind(holds.iter().map(|(_, token)| *token).collect::<Vec<_>>())
+        .bind(holds.iter().map(|held| held.key.group.to_string()).collect::<Vec<_>>())
+        .bind(holds.iter().map(|held| held.key.topic.to_string()).collect::<Vec<_>>())
+        .bind(holds.iter().map(|held| held.key.partition).collect::<Vec<_>>())
+        .bind(holds.iter().map(|held| held.slot.number).collect::<Vec<_>>())
+        .bind(holds.iter().map(|held| held.token).collect::<Vec<_>>())
         .fetch_all(&store.pool)
         .await?;
     rows.iter()

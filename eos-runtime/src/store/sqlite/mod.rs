@@ -17,6 +17,7 @@ mod outbox;
 mod pool;
 mod relay;
 mod schema;
+mod split;
 mod sweep;
 mod take;
 
@@ -25,13 +26,12 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Either, Sqlite, SqliteConnection};
-use uuid::Uuid;
 
 use super::dialect::{
     Answer, ChainError, Dialect, EndError, Fault, GroupAnswer, Store, StoreOptions, SweepCursor, Swept,
 };
 use super::migrate::{MigrateError, Mode};
-use super::{Begun, Claim, DeadLetter, GroupClaim, Hold, PartitionKey, Standing, Stored, Stream, Tx};
+use super::{Begun, Claim, DeadLetter, GroupClaim, Held, Hold, PartitionKey, Standing, Stored, Stream, Tx};
 
 pub(super) use dead_letter::write;
 use lock::Turn;
@@ -130,12 +130,22 @@ impl Dialect for Sqlite {
     async fn take(
         store: &Store<Self>,
         key: &PartitionKey,
+        slot: i32,
         stream: Stream,
         start: i64,
         cluster: Option<&str>,
         options: StoreOptions,
-    ) -> sqlx::Result<Hold<RowId>> {
-        take::take(store, key, stream, start, cluster, options).await
+    ) -> sqlx::Result<Option<Hold<RowId>>> {
+        take::take(store, key, slot, stream, start, cluster, options).await
+    }
+
+    async fn split(
+        store: &Store<Self>,
+        holds: &[Hold<RowId>],
+        slots: i32,
+        options: StoreOptions,
+    ) -> sqlx::Result<bool> {
+        split::split(store, holds, slots, options).await
     }
 
     async fn note_begun(
@@ -160,7 +170,7 @@ impl Dialect for Sqlite {
         take::disown(store, hold.token, options).await
     }
 
-    async fn standings(store: &Store<Self>, holds: &[(PartitionKey, Uuid)]) -> sqlx::Result<Vec<Standing>> {
+    async fn standings(store: &Store<Self>, holds: &[Held]) -> sqlx::Result<Vec<Standing>> {
         take::standings(store, holds).await
     }
 

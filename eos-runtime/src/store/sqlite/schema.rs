@@ -14,6 +14,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("schema.sql") },
     Migration { version: 2, sql: include_str!("outbox.sql") },
     Migration { version: 3, sql: include_str!("dead_letter.sql") },
+    Migration { version: 4, sql: include_str!("slots.sql") },
 ];
 
 /// The table of the versions.

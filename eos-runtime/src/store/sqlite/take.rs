@@ -10,43 +10,51 @@ use uuid::Uuid;
 
 use super::{RowId, attempt, lock};
 use crate::store::dialect::{Store, StoreOptions};
-use crate::store::{Begun, Hold, LastRecord, PartitionKey, Standing, Stream};
+use crate::store::{Begun, Held, Hold, KeySlot, LastRecord, PartitionKey, Standing, Stream};
 
 pub(super) async fn take(
     store: &Store<Sqlite>,
     key: &PartitionKey,
+    slot: i32,
     stream: Stream,
     start: i64,
     cluster: Option<&str>,
     options: StoreOptions,
-) -> sqlx::Result<Hold<RowId>> {
+) -> sqlx::Result<Option<Hold<RowId>>> {
     let mut tx = attempt::open(store.pool.acquire().await?).await?;
     let (_, turn) = lock::begin(store, &mut tx, options.patience(), None, "begin immediate").await?;
     let token = Uuid::new_v4();
+    let taken = "set epoch = p.epoch + 1, owner = $4, cluster = coalesce(p.cluster, $5), \
+                 taken_at = cast(strftime('%s', 'now') as integer)";
+    let (schema, first) = (&store.schema, slot == 0);
+    let sql = match first {
+        true => format!(
+            "insert into {schema}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
+             values ($1, $2, $3, 1, $4, $5, $6) on conflict (group_id, topic, partition, slot) do update {taken}"
+        ),
+        false => format!(
+            "update {schema}eos_position as p {taken} \
+             where group_id = $1 and topic = $2 and partition = $3 and slot = {slot}"
+        ),
+    };
     let sql = format!(
-        "insert into {}eos_position as p (group_id, topic, partition, epoch, owner, cluster, next_offset) \
-         values ($1, $2, $3, 1, $4, $5, $6) \
-         on conflict (group_id, topic, partition, slot) do update \
-         set epoch = p.epoch + 1, owner = excluded.owner, taken_at = excluded.taken_at, \
-             cluster = coalesce(p.cluster, excluded.cluster) \
-         returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, id, attempts",
-        store.schema
+        "{sql} returning epoch, next_offset, last_offset, last_timestamp, last_checksum, cluster, id, attempts, slots"
     );
-    let row = sqlx::query(AssertSqlSafe(sql))
+    let query = sqlx::query(AssertSqlSafe(sql))
         .bind(&*key.group)
         .bind(&*key.topic)
         .bind(key.partition)
         .bind(token)
-        .bind(cluster)
-        .bind(start)
-        .fetch_one(&mut tx)
-        .await?;
+        .bind(cluster);
+    let row = if first { query.bind(start) } else { query }.fetch_optional(&mut tx).await?;
     super::statements(&mut tx, "commit".to_owned()).await.map_err(|(_, error)| error)?;
     drop(turn);
     attempt::close(tx).await?;
+    let Some(row) = row else { return Ok(None) };
     let epoch: i64 = row.try_get(0)?;
-    Ok(Hold {
+    Ok(Some(Hold {
         key: key.clone(),
+        slot: KeySlot { number: slot, of: row.try_get(8)? },
         stream: stream.id,
         token,
         epoch,
@@ -56,7 +64,7 @@ pub(super) async fn take(
         locator: RowId(row.try_get(6)?),
         begun: Begun::of_number(row.try_get(7)?),
         created: epoch == 1,
-    })
+    }))
 }
 
 /// The insert is a write, so it waits for its turn like an attempt.
@@ -127,11 +135,8 @@ pub(super) async fn write(
 }
 
 /// Tokens are random and a row's own, so they find it without its key.
-pub(super) async fn standings(
-    store: &Store<Sqlite>,
-    holds: &[(PartitionKey, Uuid)],
-) -> sqlx::Result<Vec<Standing>> {
-    let tokens: Vec<_> = holds.iter().map(|(_, token)| format!("x'{}'", token.as_simple())).collect();
+pub(super) async fn standings(store: &Store<Sqlite>, holds: &[Held]) -> sqlx::Result<Vec<Standing>> {
+    let tokens: Vec<_> = holds.iter().map(|held| format!("x'{}'", held.token.as_simple())).collect();
     let sql = format!(
         "select owner, next_offset from {}eos_position where owner in ({})",
         store.schema,
@@ -142,5 +147,5 @@ pub(super) async fn standings(
         Some((_, next_offset)) => Standing::Ours { next_offset: *next_offset },
         None => Standing::Fenced,
     };
-    Ok(holds.iter().map(|(_, token)| standing(token)).collect())
+    Ok(holds.iter().map(|held| standing(&held.token)).collect())
 }

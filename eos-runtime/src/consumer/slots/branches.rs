@@ -1,0 +1,274 @@
+//! The workers of a partition's slots: each has a branch of the partition's lease, and the log is read once for all of them.
+//!
+//! A branch asks what a lease asks. Where to read is answered here; everything else is asked of the partition's own source, and
+//! of the group in the name of the lowest slot. Kafka's committed offset follows the lowest slot, too.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+
+use super::division::Division;
+use crate::consumer::queue::Queue;
+use crate::consumer::transactional::{Bound, Left, work_on};
+use crate::consumer::work::Work;
+use crate::listener::spec::Handler;
+use crate::record::Record;
+use crate::source::{
+    CommittedInKafka, Lease, LeaseId, LeaseSource, Progress, Requests, SourceError, Watermarks,
+};
+use crate::store::{KeySlot, LetterDialect, Tx};
+
+/// How often it is looked at how far the slots are.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Why the workers were left.
+pub(super) enum Parted {
+    Revoked,
+    /// Somebody has split the partition otherwise.
+    OtherSlots,
+    /// All below `until` is done; where each slot stands.
+    Done(Vec<i64>),
+}
+
+/// Lets a worker for each slot work until the partition is revoked, or split otherwise, or, where there is an `until`, all
+/// below that is done. All workers have ended then.
+pub(super) async fn work_off<D: LetterDialect>(
+    trunk: &mut Lease,
+    slots: i32,
+    until: Option<i64>,
+    work: &Arc<Work>,
+    bound: &Bound<D>,
+    handler: Handler<Tx<D>>,
+) -> Parted {
+    let (asks, asked) = mpsc::unbounded_channel();
+    let mut workers = JoinSet::new();
+    let (mut branches, mut progress) = (Vec::new(), Vec::new());
+    for slot in KeySlot::each_of(slots) {
+        let door =
+            Door { slot: branches.len(), trunk: trunk.requests(), asks: asks.clone(), of: trunk.progress() };
+        let (lease, source) = trunk.branch(Arc::new(door));
+        progress.push(lease.progress());
+        branches.push(source);
+        let (work, bound) = (Arc::clone(work), bound.clone());
+        workers.spawn(async move {
+            let mut queue = Queue::new(lease, &work.board);
+            work_on(&mut queue, slot, &work, &bound, handler).await
+        });
+    }
+    let seeks = vec![0; branches.len()];
+    let division = Division::new(branches.len(), until);
+    let mut partition = Partition { division, branches, progress, seeks, asked, taken_on: Instant::now() };
+    let parted = partition.read(trunk, &mut workers, work.take_on_every).await;
+    partition.branches.iter().for_each(|branch| branch.revoked.cancel());
+    while let Some(ended) = workers.join_next().await {
+        reraise(ended);
+    }
+    partition.tell(trunk);
+    parted
+}
+
+/// What the branches have in common.
+struct Partition {
+    division: Division,
+    branches: Vec<LeaseSource>,
+    progress: Vec<Progress>,
+    /// Which start of its worker each branch's records follow.
+    seeks: Vec<u64>,
+    asked: mpsc::UnboundedReceiver<Start>,
+    /// When idle slots were last taken on.
+    taken_on: Instant,
+}
+
+/// A worker wants to start (again) there.
+struct Start {
+    slot: usize,
+    offset: i64,
+    seek: u64,
+    reply: oneshot::Sender<Result<(), SourceError>>,
+}
+
+impl Partition {
+    async fn read(&mut self, trunk: &mut Lease, workers: &mut JoinSet<Left>, every: Duration) -> Parted {
+        let revoked = trunk.revoked.clone();
+        let suspicion = trunk.suspicion();
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let is_reading = self.division.is_reading();
+            tokio::select! {
+                biased;
+                () = revoked.cancelled() => return Parted::Revoked,
+                ended = workers.join_next() => match ended.map(reraise) {
+                    Some(Left::OtherSlots) => return Parted::OtherSlots,
+                    // Its lease was not revoked here, so the source is gone.
+                    Some(Left::Over) | None => return Parted::Revoked,
+                },
+                Some(start) = self.asked.recv() => {
+                    if self.start(trunk, start).await.is_err() {
+                        return Parted::Revoked;
+                    }
+                }
+                () = suspicion.notified() => self.suspect(trunk),
+                _ = looks.tick() => {
+                    self.tell(trunk);
+                    if let Some(positions) = self.all_done() {
+                        return Parted::Done(positions);
+                    }
+                    self.take_on(every);
+                }
+                chunk = trunk.next_weighed(), if is_reading => match chunk {
+                    Some((records, bytes)) => self.hand_over(trunk, records, bytes),
+                    None => return Parted::Revoked,
+                },
+            }
+        }
+    }
+
+    /// Starts the log again where that is needed, once for all that have asked by now.
+    async fn start(&mut self, trunk: &mut Lease, start: Start) -> Result<(), SourceError> {
+        let mut starts = vec![start];
+        while let Ok(start) = self.asked.try_recv() {
+            starts.push(start);
+        }
+        for start in &starts {
+            self.seeks[start.slot] = start.seek;
+            self.division.starts(start.slot, start.offset);
+        }
+        if let Some(offset) = self.division.rewind() {
+            trunk.seek(offset).await?;
+        }
+        for start in starts {
+            // A worker that no longer listens has been revoked.
+            drop(start.reply.send(Ok(())));
+        }
+        Ok(())
+    }
+
+    /// Each worker looks at the log for itself.
+    fn suspect(&mut self, trunk: &Lease) {
+        self.division.lost();
+        for branch in &self.branches {
+            if trunk.is_orphaned() {
+                branch.shared.orphan();
+            } else {
+                branch.shared.suspect();
+            }
+        }
+    }
+
+    fn hand_over(&mut self, trunk: &Lease, records: Vec<Record>, bytes: usize) {
+        let many = records.len();
+        let each = bytes / many.max(1);
+        let mut parts: Vec<Vec<Record>> = vec![Vec::new(); self.branches.len()];
+        for record in records {
+            let mut first = None;
+            self.division.next(&record, |slot| match first {
+                None => first = Some(slot),
+                Some(_) => parts[slot].push(record.clone()),
+            });
+            if let Some(slot) = first {
+                parts[slot].push(record);
+            }
+        }
+        for ((branch, part), seek) in self.branches.iter().zip(parts).zip(&self.seeks) {
+            if !part.is_empty() {
+                let bytes = each * part.len();
+                // Of a worker that stopped, the records are read again when somebody takes its slot.
+                branch.hand_over(*seek, part, bytes);
+            }
+        }
+        // After they were handed over, so that the source does not take the load for less than it is.
+        trunk.taken(many);
+    }
+
+    fn positions(&self) -> Vec<Option<i64>> {
+        self.progress.iter().map(Progress::position).collect()
+    }
+
+    /// Tells the partition's lease how far its lowest slot is.
+    fn tell(&self, trunk: &Lease) {
+        let lowest = self.progress.iter().try_fold(i64::MAX, |low, at| Some(low.min(at.position()?)));
+        if let Some(lowest) = lowest.filter(|lowest| trunk.progress().position() != Some(*lowest)) {
+            trunk.committed(lowest);
+        }
+    }
+
+    fn all_done(&self) -> Option<Vec<i64>> {
+        let positions = self.positions();
+        if !self.division.is_done(&positions) {
+            return None;
+        }
+        positions.into_iter().collect()
+    }
+
+    /// Hands the last record to slots that have nothing to do: their workers move past what is not theirs. It costs each of them a
+    /// small transaction, and spares whoever takes the partition next the records in between.
+    fn take_on(&mut self, every: Duration) {
+        if self.taken_on.elapsed() < every {
+            return;
+        }
+        self.taken_on = Instant::now();
+        let positions = self.positions();
+        let (branches, seeks) = (&self.branches, &self.seeks);
+        self.division.idle(&positions, |slot, record| {
+            branches[slot].hand_over(seeks[slot], vec![record.clone()], 0);
+        });
+    }
+}
+
+/// A worker that panicked ends its partition's as one without slots does.
+fn reraise(ended: Result<Left, JoinError>) -> Left {
+    match ended.map_err(JoinError::try_into_panic) {
+        Ok(left) => left,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_aborted)) => Left::Over,
+    }
+}
+
+/// What a branch asks.
+#[derive(Debug)]
+struct Door {
+    slot: usize,
+    trunk: Arc<dyn Requests>,
+    asks: mpsc::UnboundedSender<Start>,
+    /// The partition's, which is the lowest slot's.
+    of: Progress,
+}
+
+impl Requests for Door {
+    fn watermarks(
+        &self,
+        topic: &Arc<str>,
+        partition: i32,
+        reply: oneshot::Sender<Result<Watermarks, SourceError>>,
+    ) {
+        self.trunk.watermarks(topic, partition, reply);
+    }
+
+    fn partitions(&self, topic: &Arc<str>, reply: oneshot::Sender<Result<i32, SourceError>>) {
+        self.trunk.partitions(topic, reply);
+    }
+
+    fn seek(&self, _: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>>) {
+        // Where nobody listens any more, the reply goes away, which says `Revoked`.
+        drop(self.asks.send(Start { slot: self.slot, offset, seek, reply }));
+    }
+
+    fn confirm(&self, lease: LeaseId, _: i64, reply: oneshot::Sender<Result<bool, SourceError>>) {
+        self.trunk.confirm(lease, self.of.position().unwrap_or(-1), reply);
+    }
+
+    fn committed(
+        &self,
+        lease: LeaseId,
+        reply: oneshot::Sender<Result<Option<CommittedInKafka>, SourceError>>,
+    ) {
+        self.trunk.committed(lease, reply);
+    }
+
+    fn wake(&self) {
+        self.trunk.wake();
+    }
+}

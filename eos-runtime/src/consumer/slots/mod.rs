@@ -1,0 +1,153 @@
+//! A partition whose keys are split into slots: each with a position row and a worker of its own, side by side.
+//!
+//! ```text
+//! lease of the partition → how many slots are in force? ── as wanted ──► a worker for each, with a lease of its own
+//!                             ↑       │ another number                     (`branches`: the log is read once for all)
+//!                             │       ▼
+//!                             └── all at one position? ── no ──► the same, up to the highest of them
+//!                                     │ yes
+//!                                     └► split anew, by one compare-and-set on all rows
+//! ```
+//!
+//! Order holds for each key, because a key is one slot's; each slot is fenced and exactly once, because it is what a partition
+//! without slots is. How many there are is in the database: a process that wants another number first brings all slots to the
+//! highest position, so that no record is between the positions when the keys are dealt out anew. A partition that is not
+//! split, and is not to be, costs nothing more than before: its take sees how many slots there are.
+//!
+//! | file | what it promises |
+//! |---|---|
+//! | `division.rs` | which slot is handed which record, and where the log is read again |
+//! | `branches.rs` | the workers of all slots, while the partition is ours |
+
+mod branches;
+mod division;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::owner::{self, Halt, TakeFailed};
+use super::queue::Queue;
+use super::stopped::stopped;
+use super::transactional::{Bound, Left, work_on};
+use super::trouble::Trouble;
+use super::work::Work;
+use crate::fault;
+use crate::listener::spec::Handler;
+use crate::source::Lease;
+use crate::store::{Hold, KeySlot, LetterDialect, Store, Tx};
+use branches::Parted;
+
+/// Works on a lease until it is revoked.
+pub(crate) async fn run<D: LetterDialect>(
+    lease: Lease,
+    work: Arc<Work>,
+    bound: Bound<D>,
+    handler: Handler<Tx<D>>,
+) {
+    let mut lease = lease;
+    if work.key_slots == 1 {
+        let mut queue = Queue::new(lease, &work.board);
+        match work_on(&mut queue, KeySlot::WHOLE, &work, &bound, handler).await {
+            Left::Over => return,
+            Left::OtherSlots => lease = queue.into_lease(),
+        }
+    }
+    let mut done = None;
+    loop {
+        let (slots, until) = match settle(&work, &bound.store, &mut lease, done.as_deref()).await {
+            Ok(Settled::AsWanted) => (work.key_slots, None),
+            Ok(Settled::Uneven { slots, highest }) => (slots, Some(highest)),
+            Err(Halt::Revoked) => return,
+            Err(Halt::Stop(why)) => return stopped(&work, &lease, None, &*why).await,
+        };
+        match branches::work_off(&mut lease, slots, until, &work, &bound, handler).await {
+            Parted::Revoked => return,
+            Parted::OtherSlots => done = None,
+            Parted::Done(positions) => done = Some(positions),
+        }
+    }
+}
+
+/// What the rows say, compared with what the listener wants.
+enum Settled {
+    /// It is split as it is to be.
+    AsWanted,
+    /// It is split otherwise, and its slots stand at different positions, of which this is the highest.
+    Uneven { slots: i32, highest: i64 },
+}
+
+/// Splits the partition anew where that is wanted and can be, trying until it is known how it stands.
+async fn settle<D: LetterDialect>(
+    work: &Work,
+    store: &Store<D>,
+    lease: &mut Lease,
+    done: Option<&[i64]>,
+) -> Result<Settled, Halt> {
+    let revoked = lease.revoked.clone();
+    let mut trouble = Trouble::default();
+    loop {
+        let tried = tokio::select! {
+            biased;
+            () = revoked.cancelled() => return Err(Halt::Revoked),
+            tried = try_settle(work, store, lease, done) => tried,
+        };
+        if let Some(settled) = owner::after_try(work, lease, &mut trouble, tried).await? {
+            trouble.over(work, lease, owner::TAKEN);
+            return Ok(settled);
+        }
+    }
+}
+
+/// One try; `None` where the group did not confirm that the partition is ours, or somebody else was at its rows.
+async fn try_settle<D: LetterDialect>(
+    work: &Work,
+    store: &Store<D>,
+    lease: &Lease,
+    done: Option<&[i64]>,
+) -> Result<Option<Settled>, TakeFailed> {
+    let Some((first, _)) = owner::take_row(work, store, lease, 0).await? else { return Ok(None) };
+    let slots = first.slot.of;
+    if slots == work.key_slots {
+        return Ok(Some(Settled::AsWanted));
+    }
+    let mut holds = vec![first];
+    for number in 1..slots {
+        match owner::take_row(work, store, lease, number).await? {
+            Some((hold, _)) if hold.slot.of == slots => holds.push(hold),
+            Some(_) | None => return Ok(None),
+        }
+    }
+    let positions: Vec<i64> = holds.iter().map(|hold| hold.next_offset).collect();
+    let lowest = positions.iter().copied().min().unwrap_or_default();
+    let highest = positions.iter().copied().max().unwrap_or_default();
+    if !lease.confirm(lowest).await.map_err(TakeFailed::Source)? {
+        return Ok(None);
+    }
+    // Nobody has moved a slot since all of them had done what there is below the highest.
+    let are_even = lowest == highest || done == Some(&positions);
+    if !are_even {
+        return Ok(Some(Settled::Uneven { slots, highest }));
+    }
+    fault::point("slots_before_split");
+    split(work, store, &holds).await
+}
+
+async fn split<D: LetterDialect>(
+    work: &Work,
+    store: &Store<D>,
+    holds: &[Hold<D::Locator>],
+) -> Result<Option<Settled>, TakeFailed> {
+    let splitting = D::split(store, holds, work.key_slots, work.options());
+    let split = owner::within(work, splitting).await?;
+    fault::point("slots_after_split");
+    if !split {
+        return Ok(None);
+    }
+    let key = &holds[0].key;
+    tracing::info!(
+        listener = %work.id, topic = %key.topic, partition = key.partition, group = %key.group,
+        before = holds.len(), slots = work.key_slots, "the partition's keys are split anew"
+    );
+    Ok(Some(Settled::AsWanted))
+}

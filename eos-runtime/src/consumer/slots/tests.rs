@@ -1,0 +1,216 @@
+//! The division of a log among slots, against a model: whatever starts again, dies or is silent, each record is handled once,
+//! in order for each key.
+
+use std::collections::{HashMap, VecDeque};
+
+use proptest::prelude::*;
+
+use super::division::Division;
+use crate::record::Record;
+use crate::store::KeySlot;
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum Event {
+    /// So many records are read.
+    Read(usize),
+    /// A slot's worker takes so many out of its queue.
+    Work(usize, usize),
+    /// It takes its row again, and starts where that stands; or at the record before, to compare it.
+    Restart(usize, bool),
+    /// The source cannot go on.
+    Lost,
+    /// Another process goes on.
+    Crash,
+    /// Idle slots are taken on.
+    Idle,
+}
+
+/// A partition, its rows and its workers.
+struct Model {
+    log: Vec<Record>,
+    division: Division,
+    slots: Vec<Slot>,
+    /// The place in the log of what is read next.
+    next: usize,
+    until: Option<i64>,
+    handled: Vec<i64>,
+}
+
+#[derive(Default)]
+struct Slot {
+    position: i64,
+    queue: VecDeque<Record>,
+}
+
+impl Model {
+    fn new(log: Vec<Record>, positions: &[i64], until: Option<i64>) -> Self {
+        let slots =
+            positions.iter().map(|&position| Slot { position, ..Slot::default() }).collect::<Vec<_>>();
+        let division = Division::new(slots.len(), until);
+        let mut model = Model { log, division, slots, next: usize::MAX, until, handled: Vec::new() };
+        model.restart_all();
+        model
+    }
+
+    fn restart_all(&mut self) {
+        (0..self.slots.len()).for_each(|slot| self.restart(slot, false));
+    }
+
+    fn restart(&mut self, slot: usize, compares: bool) {
+        self.slots[slot].queue.clear();
+        let position = self.slots[slot].position;
+        self.division.starts(slot, if compares { (position - 1).max(0) } else { position });
+        if let Some(offset) = self.division.rewind() {
+            self.next = self.log.partition_point(|record| record.offset() < offset);
+        }
+    }
+
+    fn read(&mut self, many: usize) {
+        for _ in 0..many {
+            let Some(record) = self.log.get(self.next).filter(|_| self.division.is_reading()) else { return };
+            self.next += 1;
+            let queues = &mut self.slots;
+            self.division.next(record, |slot| queues[slot].queue.push_back(record.clone()));
+        }
+    }
+
+    fn work(&mut self, slot: usize, many: usize) {
+        let whose = KeySlot { number: slot as i32, of: self.slots.len() as i32 };
+        for _ in 0..many {
+            let Some(record) = self.slots[slot].queue.pop_front() else { return };
+            let offset = record.offset();
+            if offset < self.slots[slot].position {
+                continue;
+            }
+            if whose.has(&record) {
+                assert!(self.until.is_none_or(|until| offset < until), "{offset} is beyond the end");
+                self.handled.push(offset);
+            }
+            self.slots[slot].position = offset + 1;
+        }
+    }
+
+    fn positions(&self) -> Vec<Option<i64>> {
+        self.slots.iter().map(|slot| Some(slot.position)).collect()
+    }
+
+    fn apply(&mut self, event: &Event) {
+        let slots = self.slots.len();
+        match *event {
+            Event::Read(many) => self.read(many),
+            Event::Work(slot, many) => self.work(slot % slots, many),
+            Event::Restart(slot, compares) => self.restart(slot % slots, compares),
+            Event::Lost => {
+                self.division.lost();
+                self.restart_all();
+            }
+            Event::Crash => {
+                self.division = Division::new(slots, self.until);
+                self.restart_all();
+            }
+            Event::Idle => {
+                let (positions, queues) = (self.positions(), &mut self.slots);
+                self.division.idle(&positions, |slot, record| queues[slot].queue.push_back(record.clone()));
+            }
+        }
+    }
+
+    /// Until nothing is left to do.
+    fn run_out(&mut self) {
+        self.read(usize::MAX);
+        (0..self.slots.len()).for_each(|slot| self.work(slot, usize::MAX));
+    }
+}
+
+fn log(keys: &[Option<u8>], gaps: &[u8]) -> Vec<Record> {
+    let mut offset = 0;
+    let record = |(key, gap): (&Option<u8>, &u8)| {
+        offset += i64::from(*gap) + 1;
+        let record = Record::builder("t").at(0, offset);
+        match key {
+            Some(key) => record.key(format!("key-{key}")).build(),
+            None => record.build(),
+        }
+    };
+    keys.iter().zip(gaps).map(record).collect()
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (1..20usize).prop_map(Event::Read),
+        8 => (0..8usize, 1..8usize).prop_map(|(slot, many)| Event::Work(slot, many)),
+        2 => (0..8usize, any::<bool>()).prop_map(|(slot, compares)| Event::Restart(slot, compares)),
+        1 => Just(Event::Lost),
+        1 => Just(Event::Crash),
+        2 => Just(Event::Idle),
+    ]
+}
+
+/// Offsets that are handled, each once, and those of a key in their order.
+fn assert_once_and_in_order(model: &Model, expected: &[i64]) {
+    let mut handled = model.handled.clone();
+    handled.sort_unstable();
+    assert_eq!(handled, expected);
+    let keys: HashMap<i64, &[u8]> =
+        model.log.iter().filter_map(|record| Some((record.offset(), record.key()?))).collect();
+    let mut last: HashMap<&[u8], i64> = HashMap::new();
+    for offset in &model.handled {
+        if let Some(key) = keys.get(offset)
+            && let Some(before) = last.insert(key, *offset)
+        {
+            assert!(before < *offset, "{offset} came behind {before}, of the same key");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_record_is_handled_once_and_in_order_for_each_key(
+        slots in 1..6usize,
+        keys in prop::collection::vec(prop::option::weighted(0.8, 0..12u8), 0..80),
+        gaps in prop::collection::vec(0..3u8, 80),
+        events in prop::collection::vec(event(), 0..60),
+    ) {
+        let log = log(&keys, &gaps);
+        let all: Vec<i64> = log.iter().map(Record::offset).collect();
+        let mut model = Model::new(log, &vec![0; slots], None);
+        events.iter().for_each(|event| model.apply(event));
+        model.run_out();
+        assert_once_and_in_order(&model, &all);
+        // Silent slots are taken on to the end.
+        model.apply(&Event::Idle);
+        model.run_out();
+        let end = all.last().map_or(0, |last| last + 1);
+        prop_assert!(model.slots.iter().all(|slot| slot.position == end));
+    }
+
+    #[test]
+    fn slots_that_stand_apart_are_brought_together_and_nothing_beyond_is_touched(
+        slots in 1..6usize,
+        keys in prop::collection::vec(prop::option::weighted(0.8, 0..12u8), 1..80),
+        gaps in prop::collection::vec(0..3u8, 80),
+        before in prop::collection::vec(event(), 0..40),
+        after in prop::collection::vec(event(), 0..40),
+    ) {
+        let log = log(&keys, &gaps);
+        let mut model = Model::new(log.clone(), &vec![0; slots], None);
+        before.iter().for_each(|event| model.apply(event));
+        let positions: Vec<i64> = model.slots.iter().map(|slot| slot.position).collect();
+        let until = positions.iter().copied().max().unwrap_or(0);
+        let first: Vec<i64> = std::mem::take(&mut model.handled);
+
+        let mut model = Model::new(log, &positions, Some(until));
+        model.handled = first;
+        for event in &after {
+            model.apply(event);
+            if model.division.is_done(&model.positions()) {
+                break;
+            }
+        }
+        model.run_out();
+        prop_assert!(model.division.is_done(&model.positions()) || until == 0);
+        let below: Vec<i64> = model.log.iter().map(Record::offset).filter(|offset| *offset < until).collect();
+        assert_once_and_in_order(&model, &below);
+    }
+}
