@@ -1,5 +1,7 @@
 //! The same work under eos, as a user writes it. Which listener runs is a setting; see [`only`].
 
+use std::time::Duration;
+
 use eos_runtime::Batch;
 use eos_runtime::prelude::*;
 use tokio::process::Command;
@@ -15,12 +17,22 @@ const ORDERS: &str = "orders";
 const ORDERS_BY_POSITION: &str = "orders_by_position";
 const ORDERS_IN_GROUPS: &str = "orders_in_groups";
 const ORDERS_IN_BATCHES: &str = "orders_in_batches";
+const ORDERS_THAT_WAIT: &str = "orders_that_wait";
 const NOOP: &str = "noop";
 const REDIS: &str = "redis";
 const K2K: &str = "k2k";
 const K2K_ONE_BY_ONE: &str = "k2k_one_by_one";
-const ALL: [&str; 8] =
-    [ORDERS, ORDERS_BY_POSITION, ORDERS_IN_GROUPS, ORDERS_IN_BATCHES, NOOP, REDIS, K2K, K2K_ONE_BY_ONE];
+const ALL: [&str; 9] = [
+    ORDERS,
+    ORDERS_BY_POSITION,
+    ORDERS_IN_GROUPS,
+    ORDERS_IN_BATCHES,
+    ORDERS_THAT_WAIT,
+    NOOP,
+    REDIS,
+    K2K,
+    K2K_ONE_BY_ONE,
+];
 
 static WORK: Work = Work::new();
 static SEEN: Seen = Seen::new();
@@ -61,6 +73,13 @@ async fn on_orders(tx: &mut PgTx, orders: Batch<Json<OrderPlaced>>) -> HandlerRe
     sqlx::query(handwritten::INSERT_ORDERS).bind(ids).bind(customers).bind(amounts).execute(&mut *tx).await?;
     WORK.done(count);
     Ok(())
+}
+
+/// As one does that asks another service.
+#[kafka_listener(id = "orders_that_wait", topic = "${app.topic}", transactional)]
+async fn on_order_that_waits(tx: &mut PgTx, Json(order): Json<OrderPlaced>) -> HandlerResult {
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    insert(tx, order).await
 }
 
 async fn insert(tx: &mut PgTx, order: OrderPlaced) -> HandlerResult {
@@ -119,6 +138,7 @@ pub(crate) fn only<'c>(
         Listener::OrdersByPosition => ORDERS_BY_POSITION,
         Listener::OrdersInGroups => ORDERS_IN_GROUPS,
         Listener::OrdersInBatches => ORDERS_IN_BATCHES,
+        Listener::OrdersThatWait => ORDERS_THAT_WAIT,
         Listener::Noop => NOOP,
         Listener::Redis => REDIS,
         Listener::K2k => K2K,
@@ -142,6 +162,7 @@ pub(crate) enum Listener {
     OrdersByPosition,
     OrdersInGroups,
     OrdersInBatches,
+    OrdersThatWait,
     Noop,
     Redis,
     /// What they write goes to `EOS__APP__OUT`.

@@ -43,11 +43,11 @@ pub(crate) struct OrderPlaced {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// How many records a transaction has: one, as many as are queued (`group`: the handler sees one at a time; `batch`: it
-    /// sees all of them)
+    /// sees all of them); `slots`: one, in 16 slots of a single partition, where the handler waits for 5 ms
     #[arg(long, value_enum, default_value_t = Mode::Record)]
     mode: Mode,
     /// Records of a run with four in flight; runs with one in flight or a longer round trip take 2/5 of them, and those
-    /// of groups and batches five times as many
+    /// of groups and batches five times as many; those that wait a twentieth
     #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(100..))]
     records: u64,
     /// How often each case is run
@@ -95,6 +95,7 @@ enum Mode {
     Record,
     Group,
     Batch,
+    Slots,
 }
 
 /// A batch's most, for both.
@@ -106,6 +107,8 @@ const PGBENCH: &str = "pgbench";
 const RECORD: &str = "record";
 const GROUP: &str = "group";
 const SET: &str = "batch";
+const WAITS: &str = "waits";
+const SLOTS: &str = "waits_16_slots";
 const MESSAGE_ID: &str = "message_id";
 const POSITION: &str = "position";
 
@@ -134,6 +137,7 @@ impl Args {
         let mut cases = match self.mode {
             Mode::Record => self.cases_by_record(),
             Mode::Group => vec![case(HANDWRITTEN, RECORD, 4), case(EOS, GROUP, 4)],
+            Mode::Slots => vec![case(EOS, WAITS, 1), case(EOS, SLOTS, 1)],
             Mode::Batch => vec![case(HANDWRITTEN, RECORD, 4), case(HANDWRITTEN, SET, 4), case(EOS, SET, 4)],
         };
         let wanted =
@@ -177,6 +181,7 @@ impl Args {
         report.compare("group_4_vs_handwritten_record", &case(EOS, GROUP, 4), &hand(4), Some(4.0));
         report.compare("batch_4_vs_handwritten_record", &case(EOS, SET, 4), &hand(4), None);
         report.compare("batch_4_vs_handwritten", &case(EOS, SET, 4), &case(HANDWRITTEN, SET, 4), Some(0.8));
+        report.compare("slots_16_vs_one_at_a_time", &case(EOS, SLOTS, 1), &case(EOS, WAITS, 1), Some(10.0));
         full_inbox::compare(report);
         held_snapshot::compare(report);
     }
@@ -185,6 +190,8 @@ impl Args {
     fn records_of(&self, case: &Case) -> u64 {
         let records = if case.variant == GROUP || case.variant == SET {
             self.records * 5
+        } else if case.variant == WAITS || case.variant == SLOTS {
+            self.records / 20
         } else if case.in_flight == 1 || case.rtt_ms > 0.0 {
             self.records * 2 / 5
         } else {
@@ -284,11 +291,16 @@ impl<'a> Orders<'a> {
             let listener = match (case.variant, case.dedupe) {
                 (GROUP, _) => Listener::OrdersInGroups,
                 (SET, _) => Listener::OrdersInBatches,
+                (WAITS | SLOTS, _) => Listener::OrdersThatWait,
                 (_, POSITION) => Listener::OrdersByPosition,
                 (_, _) => Listener::Orders,
             };
             command.args(["eos", "--records", &records]).env("EOS_DATABASE_URL", database);
             eos::only(listener, &mut command, &self.bed.kafka, group, topic);
+            if case.variant == SLOTS {
+                command.env("EOS__LISTENERS__ORDERS_THAT_WAIT__KEY_SLOTS", "16");
+                command.env("EOS__DATABASE__MAX_CONNECTIONS", "20");
+            }
         } else {
             command
                 .args(["handwritten", "--kafka", &self.bed.kafka, "--topic", topic, "--group", group])

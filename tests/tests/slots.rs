@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use eos_runtime::dead_letters::{DeadLetters, Selection};
 use eos_tests::{
-    Chance, Kind, Launch, Order, PATIENCE, Scene, Service, What, eventually, is_done_with_all, kafka_tool,
-    number, stays,
+    Chance, Kind, Launch, Order, PATIENCE, Scene, Service, What, eventually, is_done_with_all, number, stays,
 };
 use futures_util::future::join_all;
 
@@ -260,6 +259,22 @@ async fn dead_letters_of_all_slots_are_replayed_once() {
     scene.every_order_once().await;
     service.stop().await;
     scene.assert_every_order_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_kills_the_process_is_set_aside_whatever_the_other_slots_do() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    produce(&scene, What::Insert, 20, 1).await;
+    produce(&scene, What::Kill, 1, 1).await;
+    produce(&scene, What::Dawdle, 40, 5).await;
+    let launch = || launch(&scene, 4).env("EOS__RETRY__MAX", "3");
+    for _ in 0..3 {
+        launch().start().dies().await;
+    }
+    let mut service = launch().start();
+    scene.every_order_once().await;
+    service.stop().await;
+    assert_eq!(scene.dead_letters().await.iter().map(|letter| letter.attempts).collect::<Vec<_>>(), [3]);
 }
 
 /// Each slot compares the last record that it counts as done, also one that it was only taken on to.

@@ -178,7 +178,7 @@ async fn try_take<D: LetterDialect>(
     }
     warn_if_moved(work, &hold, in_kafka);
     queue.seek(start.offset).await.map_err(TakeFailed::Source)?;
-    queue.lease.progress().moved_to(hold.next_offset.max(start.offset));
+    queue.lease.progress().moved_to(hold.next_offset);
     say_that_it_is_ours(work, &hold, parking.len());
     work.counts.taken.one();
     queue.post.is_well();

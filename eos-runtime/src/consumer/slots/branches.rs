@@ -100,11 +100,8 @@ impl Partition {
             tokio::select! {
                 biased;
                 () = revoked.cancelled() => return Parted::Revoked,
-                ended = workers.join_next() => match ended.map(reraise) {
-                    Some(Left::OtherSlots) => return Parted::OtherSlots,
-                    // Its lease was not revoked here, so the source is gone.
-                    Some(Left::Over) | None => return Parted::Revoked,
-                },
+                // One that is over was not revoked from here: the source is gone.
+                ended = workers.join_next() => return ended.map_or(Left::Over, reraise).into(),
                 Some(start) = self.asked.recv() => {
                     if self.start(trunk, start).await.is_err() {
                         return Parted::Revoked;

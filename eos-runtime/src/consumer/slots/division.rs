@@ -43,7 +43,7 @@ impl Division {
 
     /// The worker of a slot starts (again) at this offset.
     pub(super) fn starts(&mut self, slot: usize, offset: i64) {
-        self.slots[slot] = Share { from: Some(offset), owed: offset };
+        self.slots[slot] = Share { from: Some(offset), owed: 0 };
         self.starts.retain(|(_, of)| *of != slot);
         self.starts.push((offset, slot));
         let lowest = self.slots.iter().try_fold(i64::MAX, |low, share| Some(low.min(share.from?)));

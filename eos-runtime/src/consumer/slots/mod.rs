@@ -46,25 +46,47 @@ pub(crate) async fn run<D: LetterDialect>(
     handler: Handler<Tx<D>>,
 ) {
     let mut lease = lease;
-    if work.key_slots == 1 {
-        let mut queue = Queue::new(lease, &work.board);
-        match work_on(&mut queue, KeySlot::WHOLE, &work, &bound, handler).await {
-            Left::Over => return,
-            Left::OtherSlots => lease = queue.into_lease(),
+    let mut done = None;
+    let mut settled = Settled::AsWanted;
+    // The take of a partition that is not to be split sees whether it is.
+    let mut is_known = work.key_slots == 1;
+    loop {
+        if !is_known {
+            settled = match settle(&work, &bound.store, &lease, done.as_deref()).await {
+                Ok(settled) => settled,
+                Err(Halt::Revoked) => return,
+                Err(Halt::Stop(why)) => return stopped(&work, &lease, None, &*why).await,
+            };
+        }
+        is_known = false;
+        done = None;
+        let parted = match settled {
+            Settled::AsWanted if work.key_slots == 1 => {
+                let mut queue = Queue::new(lease, &work.board);
+                let left = work_on(&mut queue, KeySlot::WHOLE, &work, &bound, handler).await;
+                lease = queue.into_lease();
+                left.into()
+            }
+            Settled::AsWanted => {
+                branches::work_off(&mut lease, work.key_slots, None, &work, &bound, handler).await
+            }
+            Settled::Uneven { slots, highest } => {
+                branches::work_off(&mut lease, slots, Some(highest), &work, &bound, handler).await
+            }
+        };
+        match parted {
+            Parted::Revoked => return,
+            Parted::OtherSlots => {}
+            Parted::Done(positions) => done = Some(positions),
         }
     }
-    let mut done = None;
-    loop {
-        let (slots, until) = match settle(&work, &bound.store, &mut lease, done.as_deref()).await {
-            Ok(Settled::AsWanted) => (work.key_slots, None),
-            Ok(Settled::Uneven { slots, highest }) => (slots, Some(highest)),
-            Err(Halt::Revoked) => return,
-            Err(Halt::Stop(why)) => return stopped(&work, &lease, None, &*why).await,
-        };
-        match branches::work_off(&mut lease, slots, until, &work, &bound, handler).await {
-            Parted::Revoked => return,
-            Parted::OtherSlots => done = None,
-            Parted::Done(positions) => done = Some(positions),
+}
+
+impl From<Left> for Parted {
+    fn from(left: Left) -> Self {
+        match left {
+            Left::Over => Parted::Revoked,
+            Left::OtherSlots => Parted::OtherSlots,
         }
     }
 }
@@ -81,7 +103,7 @@ enum Settled {
 async fn settle<D: LetterDialect>(
     work: &Work,
     store: &Store<D>,
-    lease: &mut Lease,
+    lease: &Lease,
     done: Option<&[i64]>,
 ) -> Result<Settled, Halt> {
     let revoked = lease.revoked.clone();
