@@ -77,6 +77,8 @@ async fn a_record_that_fails_holds_up_its_slot_and_no_other() {
         _ => Ok(()),
     })
     .await;
+    let committed = scene.kafka.committed(&scene.group, &scene.topic, 1).await[0];
+    assert!(committed.is_none_or(|offset| offset == 0), "what Kafka shows waits with it: {committed:?}");
     scene.open_gate();
     scene.every_order_once().await;
     scene.assert_customers_in_order().await;

@@ -386,6 +386,7 @@ mod tests {
                         dedupe: ::Dedupe::MessageId,
                         group_commit: 1u32,
                         max_wait: ::Duration::from_millis(0u64),
+                        key_slots: 1u16,
                         database: Option::None,
                     }),
                     retry: ::Retry {
@@ -435,6 +436,7 @@ mod tests {
                         dedupe: ::Dedupe::MessageId,
                         group_commit: 1u32,
                         max_wait: ::Duration::from_millis(0u64),
+                        key_slots: 1u16,
                         database: Option::None,
                     }),
                     retry: ::Retry {
@@ -540,6 +542,7 @@ mod tests {
                         dedupe: ::Dedupe::Position,
                         group_commit: 1u32,
                         max_wait: ::Duration::from_millis(0u64),
+                        key_slots: 1u16,
                         database: Option::Some("main"),
                     }),
                     retry: ::Retry {

@@ -2,11 +2,14 @@
 //! in order for each key.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use tokio::sync::oneshot;
 
 use super::division::Division;
 use crate::record::Record;
+use crate::source::{CommittedInKafka, Lease, LeaseId, Requests, SourceError, Watermarks};
 use crate::store::KeySlot;
 
 /// What happens next.
@@ -213,4 +216,37 @@ proptest! {
         let below: Vec<i64> = model.log.iter().map(Record::offset).filter(|offset| *offset < until).collect();
         assert_once_and_in_order(&model, &below);
     }
+}
+
+/// A source that is asked nothing.
+#[derive(Debug)]
+struct Silent;
+
+impl Requests for Silent {
+    fn watermarks(&self, _: &Arc<str>, _: i32, _: oneshot::Sender<Result<Watermarks, SourceError>>) {}
+    fn partitions(&self, _: &Arc<str>, _: oneshot::Sender<Result<i32, SourceError>>) {}
+    fn seek(&self, _: LeaseId, _: i64, _: u64, _: oneshot::Sender<Result<(), SourceError>>) {}
+    fn confirm(&self, _: LeaseId, _: i64, _: oneshot::Sender<Result<bool, SourceError>>) {}
+    fn committed(&self, _: LeaseId, _: oneshot::Sender<Result<Option<CommittedInKafka>, SourceError>>) {}
+    fn wake(&self) {}
+}
+
+#[tokio::test]
+async fn what_all_branches_have_in_hand_fills_the_lease_and_one_that_ends_makes_room() {
+    let (mut trunk, source) = Lease::new("t".into(), 0, 1, Arc::new(Silent));
+    let records: Vec<Record> = (0..1_500).map(|offset| Record::builder("t").at(0, offset).build()).collect();
+    let (mut one, to_one) = trunk.branch(Arc::new(Silent));
+    let (other, to_other) = trunk.branch(Arc::new(Silent));
+    source.hand_over(0, records.clone(), 1_500);
+    let (first, bytes) = trunk.next_weighed().await.expect("handed over");
+    to_one.hand_over(0, first, bytes);
+    trunk.taken(1_500);
+    assert!(!source.shared.is_full());
+    to_other.hand_over(0, records, 1_500);
+    assert!(source.shared.is_full(), "two thousand are enough, whoever has them");
+    let taken = one.try_next().expect("handed over").len();
+    one.taken(taken);
+    assert!(!source.shared.has_room());
+    drop(other);
+    assert!(source.shared.has_room());
 }

@@ -1,6 +1,6 @@
 use eos_runtime::prelude::*;
 
-#[kafka_listener(topic = "event.order", transactional(key_slots = 16))]
+#[kafka_listener(topic = "event.order", transactional(key_slots = 0))]
 async fn on_order(_tx: &mut PgTx) -> HandlerResult {
     Ok(())
 }
