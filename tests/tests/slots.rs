@@ -226,7 +226,8 @@ async fn keys_that_wait_keep_their_order_when_the_slots_are_dealt_out_anew() {
     service.kill();
     let mut service = launch(7).start();
     scene.is_caught_up(PATIENCE).await;
-    stays("what is parked waits", Duration::from_millis(500), async || {
+    let before = scene.positions().await;
+    stays("what is parked waits", Duration::from_secs(1), async || {
         match scene.database.parked(&scene.group, &scene.topic).await {
             Ok(0) => Err("nothing is parked".to_owned()),
             Ok(_) => Ok(()),
@@ -234,6 +235,11 @@ async fn keys_that_wait_keep_their_order_when_the_slots_are_dealt_out_anew() {
         }
     })
     .await;
+    assert_eq!(
+        before,
+        scene.positions().await,
+        "each slot knows what is parked of its keys, and nothing is taken again"
+    );
     service.kill();
     let mut service = launch(2).start();
     scene.open_gate();

@@ -34,6 +34,7 @@ struct Model {
     log: Vec<Record>,
     division: Division,
     slots: Vec<Slot>,
+    slots_in_all: i32,
     /// The place in the log of what is read next.
     next: usize,
     until: Option<i64>,
@@ -44,6 +45,10 @@ struct Model {
 struct Slot {
     position: i64,
     queue: VecDeque<Record>,
+    /// What has to come first, to be compared.
+    compares: Option<i64>,
+    /// The last of its own that was handed over since it started.
+    handed: Option<i64>,
 }
 
 impl Model {
@@ -51,7 +56,9 @@ impl Model {
         let slots =
             positions.iter().map(|&position| Slot { position, ..Slot::default() }).collect::<Vec<_>>();
         let division = Division::new(slots.len(), until);
-        let mut model = Model { log, division, slots, next: usize::MAX, until, handled: Vec::new() };
+        let slots_in_all = slots.len() as i32;
+        let mut model =
+            Model { log, division, slots, slots_in_all, next: usize::MAX, until, handled: Vec::new() };
         model.restart_all();
         model
     }
@@ -61,9 +68,10 @@ impl Model {
     }
 
     fn restart(&mut self, slot: usize, compares: bool) {
-        self.slots[slot].queue.clear();
         let position = self.slots[slot].position;
-        self.division.starts(slot, if compares { (position - 1).max(0) } else { position });
+        let last = self.log.iter().map(Record::offset).find(|offset| compares && offset + 1 == position);
+        self.slots[slot] = Slot { position, compares: last, ..Slot::default() };
+        self.division.starts(slot, last.unwrap_or(position));
         if let Some(offset) = self.division.rewind() {
             self.next = self.log.partition_point(|record| record.offset() < offset);
         }
@@ -73,16 +81,26 @@ impl Model {
         for _ in 0..many {
             let Some(record) = self.log.get(self.next).filter(|_| self.division.is_reading()) else { return };
             self.next += 1;
-            let queues = &mut self.slots;
-            self.division.next(record, |slot| queues[slot].queue.push_back(record.clone()));
+            let (slots, of) = (&mut self.slots, self.slots_in_all);
+            self.division.next(record, |number| {
+                let slot = &mut slots[number];
+                if (KeySlot { number: number as i32, of }).has(record) {
+                    let before = slot.handed.replace(record.offset());
+                    assert!(before < Some(record.offset()), "{} was handed over twice", record.offset());
+                }
+                slot.queue.push_back(record.clone());
+            });
         }
     }
 
     fn work(&mut self, slot: usize, many: usize) {
-        let whose = KeySlot { number: slot as i32, of: self.slots.len() as i32 };
+        let whose = KeySlot { number: slot as i32, of: self.slots_in_all };
         for _ in 0..many {
             let Some(record) = self.slots[slot].queue.pop_front() else { return };
             let offset = record.offset();
+            if let Some(last) = self.slots[slot].compares.take() {
+                assert_eq!(offset, last, "the last record comes first");
+            }
             if offset < self.slots[slot].position {
                 continue;
             }
