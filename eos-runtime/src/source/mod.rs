@@ -6,17 +6,19 @@
 
 mod dead_letter;
 mod outflow;
+mod place;
 mod revocation;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use dead_letter::{LetterBox, LetterToTopic, Request};
 pub(crate) use outflow::{Asked, LaneGone, Outflow, OutflowEnd, Output, Portion, Stream, Tap};
+pub(crate) use place::Place;
 pub(crate) use revocation::Revocation;
 
 use crate::record::Record;
@@ -24,12 +26,10 @@ use crate::record::Record;
 /// A partition lent to one worker, from its assignment to its revocation.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+    /// Which partition, and whether it was taken back.
+    place: Place,
     /// Which assignment this is; a request that carries an older number does nothing.
     pub(crate) assignment: u64,
-    /// Cancelled when the partition is revoked or the process stops: finish the attempt in flight, begin no other.
-    pub(crate) revoked: Revocation,
     intake: mpsc::UnboundedReceiver<Chunk>,
     shared: Arc<Shared>,
     requests: Arc<dyn Requests>,
@@ -175,7 +175,8 @@ impl Lease {
         let shared = Arc::new(Shared { committed, position, ..Shared::default() });
         let revoked = Revocation::default();
         let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked: revoked.clone() };
-        (Lease { topic, partition, assignment, revoked, intake, shared, requests }, source)
+        let place = Place { topic, partition, revoked };
+        (Lease { place, assignment, intake, shared, requests }, source)
     }
 
     fn id(&self) -> LeaseId {
@@ -248,11 +249,6 @@ impl Lease {
         self.shared.orphaned.store(false, Ordering::Release);
     }
 
-    /// Waits, and says whether the partition was revoked meanwhile.
-    pub(crate) async fn revoked_within(&self, wait: Duration) -> bool {
-        tokio::time::timeout(wait, self.revoked.cancelled()).await.is_ok()
-    }
-
     /// Says how far the database has committed; Kafka's committed offset follows.
     pub(crate) fn committed(&self, next_offset: i64) {
         self.shared.committed.store(next_offset, Ordering::Release);
@@ -299,6 +295,14 @@ impl Lease {
         let (reply, answer) = oneshot::channel();
         send(reply);
         answer.await.unwrap_or(Err(SourceError::Revoked))
+    }
+}
+
+impl Deref for Lease {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
     }
 }
 
