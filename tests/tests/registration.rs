@@ -42,7 +42,8 @@ fn a_listener_says_all_that_was_written() {
     assert_eq!(listener.topics, ["every.${tenant}.order", "every.payment"]);
     assert_eq!(listener.group, Some("billing-${tenant:eu}"));
     assert_eq!(listener.deadline, Duration::from_secs(90));
-    assert_eq!(listener.concurrency, 4);
+    assert_eq!((listener.concurrency, listener.concurrency_per_partition), (4, 1));
+    assert_eq!(the_one("registration::every_argument::on_plain").concurrency_per_partition, 16);
     let transactional = Transactional {
         isolation: Isolation::RepeatableRead,
         dedupe: Dedupe::Position,

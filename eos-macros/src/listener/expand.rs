@@ -30,6 +30,7 @@ fn record(listener: &Listener) -> TokenStream {
     let group = option(listener.group.as_ref());
     let deadline = listener.deadline_ms;
     let concurrency = listener.concurrency;
+    let per_partition = listener.concurrency_per_partition;
     let mode = mode(&listener.mode);
     let retry = retry(listener.retry);
     let on_failure = match listener.on_failure {
@@ -49,6 +50,7 @@ fn record(listener: &Listener) -> TokenStream {
             group: #group,
             deadline: #eos::Duration::from_millis(#deadline),
             concurrency: #concurrency,
+            concurrency_per_partition: #per_partition,
             mode: #mode,
             retry: #retry,
             on_failure: #eos::OnFailure::#on_failure,

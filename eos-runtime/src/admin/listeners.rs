@@ -25,6 +25,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) group_commit: Option<u32>,
     pub(crate) max_wait: Option<String>,
     pub(crate) concurrency: u16,
+    pub(crate) concurrency_per_partition: u16,
     pub(crate) deadline: String,
     pub(crate) retry: RetrySettings,
     /// `block` or `park`.

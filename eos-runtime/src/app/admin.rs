@@ -118,6 +118,7 @@ fn settings_of(plan: &Plan, listener: &Listener) -> ListenerSettings {
         group_commit: None,
         max_wait: None,
         concurrency: listener.concurrency,
+        concurrency_per_partition: listener.concurrency_per_partition,
         deadline: in_words(listener.deadline),
         retry: RetrySettings {
             max: retry.max,

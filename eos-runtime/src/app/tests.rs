@@ -22,6 +22,7 @@ fn plain(id: &'static str, topics: &'static [&'static str]) -> ListenerSpec {
         group: None,
         deadline: Duration::from_secs(30),
         concurrency: 1,
+        concurrency_per_partition: 1,
         mode: Mode::Plain,
         retry: Retry::default(),
         on_failure: OnFailure::Block,

@@ -1,5 +1,6 @@
 //! A plain listener's partition: at least once. The offset is stored after the body returned Ok, or after the record is in
-//! the topic of dead letters. An idempotent listener's is the same, with a claim around each run (see `idempotent`).
+//! the topic of dead letters. An idempotent listener's is the same, with a claim around each run (see `idempotent`). Where keys are
+//! handled side by side, `parallel` does it, and begins and ends as this does.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::idempotent::{Claimer, Turn};
 use super::invoke::invoke;
 use super::log::Fate;
 use super::owner::Halt;
+use super::parallel;
 use super::queue::{Partition, Queue};
 use super::span;
 use super::stopped::stopped;
@@ -33,6 +35,7 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     let mut suspicions = 0;
     loop {
         let halted = match begin(&work, &mut queue, start).await {
+            Ok(()) if work.hands > 1 => parallel::until_halt(&work, &mut queue, handler).await,
             Ok(()) => until_halt(&work, &mut queue, handler).await,
             Err(halt) => Some((halt, None)),
         };
@@ -59,7 +62,7 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     }
 }
 
-type Halted = (Halt, Option<i64>);
+pub(super) type Halted = (Halt, Option<i64>);
 
 /// What is said while it is not known where to start.
 pub(super) const NO_START: &str = "could not find out where to start";

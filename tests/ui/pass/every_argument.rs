@@ -17,7 +17,7 @@ async fn on_order(tx: &mut PgTx) -> HandlerResult {
     Ok(())
 }
 
-#[kafka_listener(topic = "every.plain", retry(max = 2), dead_letter = topic)]
+#[kafka_listener(topic = "every.plain", retry(max = 2), dead_letter = topic, concurrency_per_partition = 16)]
 async fn on_plain(_: &Record) -> HandlerResult {
     Ok(())
 }
