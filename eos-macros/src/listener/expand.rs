@@ -342,6 +342,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Plain,
                     retry: ::Retry {
                         max: Option::None,
@@ -382,6 +383,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::ReadCommitted,
                         dedupe: ::Dedupe::MessageId,
@@ -431,6 +433,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::ReadCommitted,
                         dedupe: ::Dedupe::MessageId,
@@ -486,6 +489,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Idempotent(::Idempotent {
                         id: ::IdSource::Header("order-id"),
                         ttl: ::Duration::from_millis(86400000u64),
@@ -536,6 +540,7 @@ mod tests {
                     group: Option::Some("billing"),
                     deadline: ::Duration::from_millis(5000u64),
                     concurrency: 4u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::Serializable,
                         dedupe: ::Dedupe::Position,

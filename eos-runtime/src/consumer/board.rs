@@ -173,8 +173,13 @@ impl Board {
 impl Post {
     /// A record was done with, or the partition was taken: all is well, unless another record fails.
     pub(super) fn is_well(&self) {
-        if self.troubled.load(Ordering::Relaxed) && self.failing.load(Ordering::Relaxed) == 0 {
-            self.put(|_| State::Running);
+        if !self.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut now = self.lock();
+        if self.failing.load(Ordering::Relaxed) == 0 {
+            *now = State::Running;
+            // Under the lock, so that what another record says in this moment is not taken for nothing.
             self.troubled.store(false, Ordering::Relaxed);
         }
     }
