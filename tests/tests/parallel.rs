@@ -270,17 +270,14 @@ async fn a_partition_that_moves_takes_along_what_is_in_hand() {
         two.stop().await;
         assert_each_at_least_once(&scene);
         assert_keys_in_order(&scene, Again::Handled);
-        let times = |sent: &Produced| {
-            let at = ("end", sent.partition, sent.offset);
-            scene
-                .told()
-                .lines()
-                .iter()
-                .filter(|line| (&*line.what, line.partition, line.offset) == at)
-                .count()
-        };
-        let times: Vec<usize> = held.iter().map(times).collect();
-        assert_eq!(times, [1, 1, 1, 1], "{protocol}: what was in hand came to its end there");
+        for (what, sent) in
+            ["begin", "end"].into_iter().flat_map(|what| held.iter().map(move |sent| (what, sent)))
+        {
+            let at = (what, sent.partition, sent.offset);
+            let lines = scene.told().lines();
+            let times = lines.iter().filter(|line| (&*line.what, line.partition, line.offset) == at).count();
+            assert_eq!(times, 1, "{protocol}: what was in hand came to its end there: {at:?}");
+        }
     }
 }
 

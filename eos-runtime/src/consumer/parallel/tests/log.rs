@@ -208,7 +208,9 @@ pub(super) fn does<'a>(delivery: &'a Delivery<'a>) -> HandlerFuture<'a> {
             Do::Wait(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Do::Fail(times) if delivery.attempt() <= times => return Err(HandlerError::again("not yet")),
             Do::Fail(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-            Do::Meet => drop(log.meet.wait().await),
+            Do::Meet => {
+                log.meet.wait().await;
+            }
             Do::FailUntilTold if log.is_told.load(Ordering::SeqCst) == 0 => {
                 return Err(HandlerError::again("not yet"));
             }
