@@ -42,6 +42,7 @@ use proc_macro::TokenStream;
 /// | `id = "…"` | its name in logs and in `[listeners."<id>"]` of the settings | the function's path |
 /// | `deadline = "30s"` | how long one attempt may take: 1 ms to a day | 30 s |
 /// | `concurrency = 4` | consumers of it in this process | 1 |
+/// | `concurrency_per_partition = 16` | how many keys of a partition are handled side by side, each in its order: 1 to 10,000, for plain and `idempotent` listeners; see [`deliveries`](https://docs.rs/eos-runtime/latest/eos_runtime/deliveries/index.html#keys-side-by-side) | 1: a partition's records one after another |
 /// | `transactional` | its SQL effects happen once | at least once |
 /// | `idempotent(redis, …)` | a record whose id has been processed is not handled again: [`idempotent`](https://docs.rs/eos-runtime/latest/eos_runtime/idempotent/index.html) | at least once |
 /// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
@@ -68,6 +69,7 @@ use proc_macro::TokenStream;
 /// | `isolation = "…"` | `read_committed`, `repeatable_read` or `serializable` | `read_committed` |
 /// | `dedupe = "…"` | `message_id`: a duplicate is known by its id and by its position; `position`: by position alone | `message_id` |
 /// | `database = "…"` | a name under `[databases]` of the settings | the one database |
+/// | `key_slots = 16` | into how many slots each partition's keys are split, to be handled side by side, each key in its order: 1 to 256; see [`deliveries`](https://docs.rs/eos-runtime/latest/eos_runtime/deliveries/index.html#slots-of-a-transactional-listener) | 1: a partition's records one after another |
 /// | `group_commit = 100` | how many queued records may share one transaction, never waiting for more | each has its own |
 ///
 /// With `group_commit` the handler still sees one record at a time; where one of them fails, all are rolled back, and the

@@ -41,7 +41,7 @@
 //!
 //! | name | labels | of |
 //! |---|---|---|
-//! | `eos_handler_seconds` | `listener` | one call of the handler, without the claim and the commit around it; a batch is one. Of each partition the first thousand of a second are told, beyond that one in 64: many thousands a second would cost more than the records |
+//! | `eos_handler_seconds` | `listener` | one call of the handler, without the claim and the commit around it; a batch is one. Of each partition (of each hand, with `concurrency_per_partition`) the first thousand of a second are told, beyond that one in 64: many thousands a second would cost more than the records |
 //! | `eos_outbox_latency_seconds` | `database` | from an entry's creation in the database to its acknowledgement by Kafka (`exactly_once`: to the commit). Of a batch, 64 at most are told, evenly spread |
 //!
 //! | name | labels | counts |

@@ -60,7 +60,8 @@ fn every_point_that_the_source_names_is_crashed_at() {
     let crashed_at = POINTS.iter().chain(&GROUP_POINTS);
     let crashed_at: BTreeSet<String> = crashed_at.map(|(point, _)| (*point).to_owned()).collect();
     // The relay's are `relay_crashes.rs`'s, those of rows `replays.rs`'s and `parking.rs`'s, and a dead letter's to its topic
-    // `dead_letter_topics.rs`'s, an idempotent listener's `idempotent.rs`'s, and those of slots `slots.rs`'s.
+    // `dead_letter_topics.rs`'s, an idempotent listener's `idempotent.rs`'s, those of slots `slots.rs`'s, and that of keys side
+    // by side `parallel.rs`'s.
     let mut named = points_named_in(source);
     named.retain(|point| {
         ![
@@ -73,6 +74,7 @@ fn every_point_that_the_source_names_is_crashed_at() {
             "publish_",
             "dedupe_",
             "slots_",
+            "parallel_",
         ]
         .iter()
         .any(|other| point.starts_with(other))

@@ -42,12 +42,14 @@ fn a_listener_says_all_that_was_written() {
     assert_eq!(listener.topics, ["every.${tenant}.order", "every.payment"]);
     assert_eq!(listener.group, Some("billing-${tenant:eu}"));
     assert_eq!(listener.deadline, Duration::from_secs(90));
-    assert_eq!(listener.concurrency, 4);
+    assert_eq!((listener.concurrency, listener.concurrency_per_partition), (4, 1));
+    assert_eq!(the_one("registration::every_argument::on_plain").concurrency_per_partition, 16);
     let transactional = Transactional {
         isolation: Isolation::RepeatableRead,
         dedupe: Dedupe::Position,
         group_commit: 100,
         max_wait: Duration::ZERO,
+        key_slots: 8,
         database: Some("orders"),
     };
     assert_eq!(listener.mode, Mode::Transactional(transactional));
@@ -90,6 +92,7 @@ fn what_was_not_written_has_its_default() {
         dedupe: Dedupe::MessageId,
         group_commit: 1,
         max_wait: Duration::ZERO,
+        key_slots: 1,
         database: None,
     };
     let listener = the_one("registration::names_of_ours::tx");

@@ -30,6 +30,7 @@ fn record(listener: &Listener) -> TokenStream {
     let group = option(listener.group.as_ref());
     let deadline = listener.deadline_ms;
     let concurrency = listener.concurrency;
+    let per_partition = listener.concurrency_per_partition;
     let mode = mode(&listener.mode);
     let retry = retry(listener.retry);
     let on_failure = match listener.on_failure {
@@ -49,6 +50,7 @@ fn record(listener: &Listener) -> TokenStream {
             group: #group,
             deadline: #eos::Duration::from_millis(#deadline),
             concurrency: #concurrency,
+            concurrency_per_partition: #per_partition,
             mode: #mode,
             retry: #retry,
             on_failure: #eos::OnFailure::#on_failure,
@@ -341,6 +343,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Plain,
                     retry: ::Retry {
                         max: Option::None,
@@ -381,6 +384,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::ReadCommitted,
                         dedupe: ::Dedupe::MessageId,
@@ -431,6 +435,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::ReadCommitted,
                         dedupe: ::Dedupe::MessageId,
@@ -487,6 +492,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Idempotent(::Idempotent {
                         id: ::IdSource::Header("order-id"),
                         ttl: ::Duration::from_millis(86400000u64),
@@ -537,6 +543,7 @@ mod tests {
                     group: Option::Some("billing"),
                     deadline: ::Duration::from_millis(5000u64),
                     concurrency: 4u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Transactional(::Transactional {
                         isolation: ::Isolation::Serializable,
                         dedupe: ::Dedupe::Position,

@@ -5,6 +5,7 @@
 //! a parameter, and a listener without a topic takes an event.
 
 mod idempotent;
+mod per_partition;
 mod retry;
 mod signature;
 mod text;
@@ -27,6 +28,7 @@ pub(crate) struct Listener {
     pub(crate) group: Option<LitStr>,
     pub(crate) deadline_ms: u64,
     pub(crate) concurrency: u16,
+    pub(crate) concurrency_per_partition: u16,
     pub(crate) mode: Mode,
     pub(crate) retry: Retry,
     pub(crate) on_failure: OnFailure,
@@ -196,6 +198,7 @@ impl Listener {
                  and `tx: &mut PgTx` (or `&mut MySqlTx`, `&mut SqliteTx`) to the function",
             );
         }
+        let concurrency_per_partition = per_partition::keys(&words, &shape, mistakes);
         let batch = batch(&words, &shape, mistakes);
         let mode = match words.exactly_once {
             _ if words.at_most_once.is_some() => at_most_once(&words, &shape, mistakes),
@@ -221,6 +224,7 @@ impl Listener {
             group: words.group,
             deadline_ms: words.deadline_ms,
             concurrency: words.concurrency,
+            concurrency_per_partition,
             mode: mode?,
             retry: words.retry,
             on_failure: words.on_failure,

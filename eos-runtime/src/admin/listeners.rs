@@ -26,6 +26,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) max_wait: Option<String>,
     pub(crate) key_slots: Option<u16>,
     pub(crate) concurrency: u16,
+    pub(crate) concurrency_per_partition: u16,
     pub(crate) deadline: String,
     pub(crate) retry: RetrySettings,
     /// `block` or `park`.

@@ -119,6 +119,7 @@ fn settings_of(plan: &Plan, listener: &Listener) -> ListenerSettings {
         max_wait: None,
         key_slots: None,
         concurrency: listener.concurrency,
+        concurrency_per_partition: listener.concurrency_per_partition,
         deadline: in_words(listener.deadline),
         retry: RetrySettings {
             max: retry.max,

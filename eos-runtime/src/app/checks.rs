@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::listener::resolved::Listener;
+use crate::listener::spec::{ListenerSpec, Mode};
 use crate::settings::Found;
 
 /// Why Kafka would not take this topic's name.
@@ -27,6 +28,22 @@ pub(super) fn group_objection(group: &str) -> Option<&'static str> {
         group if group.len() > 255 => Some("it has more than 255 bytes"),
         group if group.contains(char::is_control) => Some("it has control characters"),
         _ => None,
+    }
+}
+
+/// How many keys of a partition a listener handles side by side, which not every one may.
+pub(super) fn per_partition(spec: &ListenerSpec, over: Option<u16>, found: &Found) -> Option<u16> {
+    let hands = over.unwrap_or(spec.concurrency_per_partition);
+    match spec.mode {
+        Mode::Plain | Mode::Idempotent(_) => Some(hands),
+        Mode::Transactional(_) | Mode::ExactlyOnce(_) | Mode::AtMostOnce(_) if hands == 1 => Some(hands),
+        Mode::Transactional(_) | Mode::ExactlyOnce(_) | Mode::AtMostOnce(_) => {
+            found.add(format!(
+                "listener `{}`: `concurrency_per_partition` is for listeners that are plain or `idempotent`; take it away",
+                spec.id
+            ));
+            None
+        }
     }
 }
 

@@ -146,6 +146,8 @@ impl<'a> Making<'a> {
             self.found
                 .add(format!("listener `{}`: `concurrency` is 0; it needs at least one consumer", spec.id));
         }
+        let per_partition = over.and_then(|over| over.concurrency_per_partition);
+        let per_partition = checks::per_partition(spec, per_partition, self.found);
         let topics = self.topics(spec);
         let group = self.group(spec, over);
         let promise = self.promise(spec, over);
@@ -159,6 +161,7 @@ impl<'a> Making<'a> {
             group: group?,
             deadline: over.and_then(|over| over.deadline).unwrap_or(spec.deadline),
             concurrency,
+            concurrency_per_partition: per_partition?,
             promise: promise?,
             retry: retry?,
             on_failure: on_failure?,

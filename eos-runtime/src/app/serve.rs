@@ -190,6 +190,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             id: listener.id.into(),
             group: Arc::clone(&listener.group),
             deadline: listener.deadline,
+            hands: listener.concurrency_per_partition,
             isolation: Isolation::default(),
             dedupe: Dedupe::Position,
             group_commit: 1,

@@ -22,6 +22,7 @@ fn plain(id: &'static str, topics: &'static [&'static str]) -> ListenerSpec {
         group: None,
         deadline: Duration::from_secs(30),
         concurrency: 1,
+        concurrency_per_partition: 1,
         mode: Mode::Plain,
         retry: Retry::default(),
         on_failure: OnFailure::Block,
@@ -320,4 +321,24 @@ mod with_postgres {
              the one or the other"
         );
     }
+}
+
+#[test]
+fn keys_side_by_side_are_what_the_attribute_says_or_else_the_settings() {
+    let spec = || ListenerSpec { concurrency_per_partition: 16, ..plain("a::on_mail", &["mail"]) };
+    let keys =
+        |more| plan(app(), vec![spec()], more).expect("no mistake").listeners[0].concurrency_per_partition;
+    assert_eq!(keys(&[]), 16);
+    assert_eq!(keys(&[("EOS__LISTENERS__A__ON_MAIL__CONCURRENCY_PER_PARTITION", "4")]), 4);
+}
+
+#[test]
+fn keys_side_by_side_are_not_for_every_listener() {
+    let spec = ListenerSpec { mode: Mode::AtMostOnce(100), ..plain("a::on_hint", &["hint"]) };
+    let four = [("EOS__LISTENERS__A__ON_HINT__CONCURRENCY_PER_PARTITION", "4")];
+    let mistake = mistake(app(), vec![spec], &four);
+    assert!(
+        mistake.contains("`concurrency_per_partition` is for listeners that are plain or `idempotent`"),
+        "{mistake}"
+    );
 }

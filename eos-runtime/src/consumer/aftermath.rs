@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::breaker::Admits;
 use super::failure::{Chain, Failure, Next};
 use super::log::Fate;
-use super::queue::Queue;
+use super::queue::Partition;
 use super::work::Work;
 use crate::record::Record;
 use crate::source::LetterToTopic;
@@ -29,14 +29,14 @@ impl Work {
     /// Decides it, and says and counts the attempt.
     pub(super) fn aftermath(
         &self,
-        queue: &Queue,
+        partition: &impl Partition,
         record: &Record,
         attempt: u32,
         failure: &Failure,
     ) -> Aftermath {
         let next = failure.next(&self.classify);
         if next == Next::Outage {
-            self.outage.found(&self.id, &queue.lease, &self.retry, failure);
+            self.outage.found(&self.id, partition.place(), &self.retry, failure);
             return Aftermath::Outage;
         }
         self.outage.over(&self.id);
@@ -62,7 +62,7 @@ impl Work {
             }
         };
         self.counts.retried.one();
-        queue.post.tries_again(record.offset(), attempt, self.attempts_at_most(), failure);
+        partition.post().tries_again(record.offset(), attempt, self.attempts_at_most(), failure);
         Aftermath::Again(wait, attempt)
     }
 

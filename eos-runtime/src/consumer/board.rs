@@ -7,13 +7,13 @@
 
 use std::error::Error as StdError;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::failure::Chain;
 use crate::metrics::{ListenerGauges, PartitionGauges};
-use crate::source::{Lease, Progress};
+use crate::source::{Lease, Place, Progress};
 
 /// The partitions of one listener in this process.
 #[derive(Debug, Default)]
@@ -28,6 +28,7 @@ pub(crate) struct Board {
 pub(super) struct Post {
     topic: Arc<str>,
     partition: i32,
+    branch: i32,
     progress: Progress,
     /// Where its log ends, or -1 before that is known.
     end: AtomicI64,
@@ -35,6 +36,8 @@ pub(super) struct Post {
     /// Whether its state is anything but [`State::Running`], without a lock.
     troubled: AtomicBool,
     state: Mutex<State>,
+    /// How many records have failed, and are not done with.
+    failing: AtomicUsize,
     gauges: PartitionGauges,
 }
 
@@ -77,6 +80,10 @@ pub(crate) struct Seen {
     pub(crate) state: State,
 }
 
+/// A record has failed, and is not done with, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Failing(Arc<Post>);
+
 /// A worker's own end of its post, which it leaves when it ends.
 #[derive(Debug)]
 pub(super) struct Posted {
@@ -95,11 +102,13 @@ impl Board {
         let post = Arc::new(Post {
             topic: Arc::clone(&lease.topic),
             partition: lease.partition,
+            branch: lease.branch,
             progress: lease.progress(),
             end: AtomicI64::new(-1),
             parked: AtomicI64::new(0),
             troubled: AtomicBool::new(true),
             state: Mutex::new(State::Starting),
+            failing: AtomicUsize::new(0),
             gauges: PartitionGauges::of(&self.listener, &lease.topic, lease.partition),
         });
         let mut posts = self.lock();
@@ -135,8 +144,8 @@ impl Board {
     }
 
     /// A partition cannot do something for now.
-    pub(super) fn waits(&self, lease: &Lease, what: &str, why: &(dyn StdError + 'static)) {
-        self.with(lease, |post| {
+    pub(super) fn waits(&self, place: &Place, what: &str, why: &(dyn StdError + 'static)) {
+        self.with(place, |post| {
             post.put(|before| State::Waiting {
                 what: what.to_owned(),
                 why: Chain(why).to_string(),
@@ -146,13 +155,13 @@ impl Board {
     }
 
     /// A partition stops.
-    pub(super) fn stopped(&self, lease: &Lease, offset: Option<i64>, why: &(dyn StdError + 'static)) {
+    pub(super) fn stopped(&self, place: &Place, offset: Option<i64>, why: &(dyn StdError + 'static)) {
         let why = Chain(why).to_string();
-        self.with(lease, |post| post.put(|_| State::Stopped { offset, why, since: Instant::now() }));
+        self.with(place, |post| post.put(|_| State::Stopped { offset, why, since: Instant::now() }));
     }
 
-    fn with(&self, lease: &Lease, then: impl FnOnce(&Post)) {
-        let is_meant = |post: &&Arc<Post>| post.progress.is_of(lease);
+    fn with(&self, place: &Place, then: impl FnOnce(&Post)) {
+        let is_meant = |post: &&Arc<Post>| post.is_of(place);
         if let Some(post) = self.lock().iter().rfind(is_meant) {
             then(post);
         }
@@ -164,12 +173,27 @@ impl Board {
 }
 
 impl Post {
-    /// A record was done with, or the partition was taken.
+    fn is_of(&self, place: &Place) -> bool {
+        (self.partition, self.branch) == (place.partition, place.branch) && self.topic == place.topic
+    }
+
+    /// A record was done with, or the partition was taken: all is well, unless another record fails.
     pub(super) fn is_well(&self) {
-        if self.troubled.load(Ordering::Relaxed) {
-            self.put(|_| State::Running);
+        if !self.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut now = self.lock();
+        if self.failing.load(Ordering::Relaxed) == 0 {
+            *now = State::Running;
+            // Under the lock, so that what another record says in this moment is not taken for nothing.
             self.troubled.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// A record has failed.
+    pub(super) fn fails(self: &Arc<Self>) -> Failing {
+        self.failing.fetch_add(1, Ordering::Relaxed);
+        Failing(Arc::clone(self))
     }
 
     /// So many records are parked now.
@@ -262,10 +286,16 @@ impl Seen {
     }
 }
 
-impl Deref for Posted {
-    type Target = Post;
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.0.failing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
-    fn deref(&self) -> &Post {
+impl Deref for Posted {
+    type Target = Arc<Post>;
+
+    fn deref(&self) -> &Arc<Post> {
         &self.post
     }
 }

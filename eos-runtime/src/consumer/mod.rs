@@ -11,7 +11,7 @@
 //!
 //! When a handler fails, `failure.rs` has the table of what follows; `outage.rs` and `breaker.rs` are what the partitions
 //! of a listener know together; `parking.rs` is what a partition has parked; `transactional/failed.rs` does it, and
-//! `aftermath.rs` where there is no database.
+//! `aftermath.rs` where there is no database. `parallel` is a partition whose keys are handled side by side.
 
 mod aftermath;
 mod at_most_once;
@@ -28,6 +28,7 @@ mod message_id;
 pub(crate) mod once;
 mod outage;
 mod owner;
+mod parallel;
 mod parking;
 mod plain;
 mod queue;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::failure::Chain;
 use crate::listener::retry::RetryPolicy;
-use crate::source::Lease;
+use crate::source::Place;
 
 /// How often an outage that lasts says so.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
@@ -53,7 +53,7 @@ impl Outage {
     pub(super) fn found(
         &self,
         listener: &str,
-        lease: &Lease,
+        place: &Place,
         retry: &RetryPolicy,
         why: &(dyn std::error::Error + 'static),
     ) {
@@ -76,7 +76,7 @@ impl Outage {
         }
         down.said_at = Some(now);
         tracing::warn!(
-            %listener, topic = %lease.topic, partition = lease.partition, failures = down.failures,
+            %listener, topic = %place.topic, partition = place.partition, failures = down.failures,
             lasts = %format_args!("{lasts:.1?}"), error = %Chain(why),
             "an outage: the listener waits, and tries again until what it needs is back; no attempt is counted"
         );
@@ -113,13 +113,13 @@ impl Outage {
     ///
     /// # Cancel safety
     /// As of [`Outage::turn`].
-    pub(super) async fn waited_out(&self, lease: &Lease, retry: &RetryPolicy) -> bool {
-        if lease.revoked_within(retry.wait(1)).await {
+    pub(super) async fn waited_out(&self, place: &Place, retry: &RetryPolicy) -> bool {
+        if place.revoked_within(retry.wait(1)).await {
             return false;
         }
         tokio::select! {
             biased;
-            () = lease.revoked.cancelled() => false,
+            () = place.revoked.cancelled() => false,
             () = self.turn(retry) => true,
         }
     }

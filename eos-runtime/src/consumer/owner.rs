@@ -41,7 +41,7 @@ pub(super) const TAKEN: &str = "the partition was taken";
 
 /// What became of a take.
 pub(super) enum Taken<L> {
-    Owned(Owned<L>),
+    Owned(Box<Owned<L>>),
     /// The partition is split into another number of slots by now.
     OtherSlots,
 }
@@ -183,7 +183,7 @@ async fn try_take<D: LetterDialect>(
     work.counts.taken.one();
     queue.post.is_well();
     queue.post.has_parked(parking.len());
-    Ok(Some(Taken::Owned(Owned { hold, start, parking })))
+    Ok(Some(Taken::Owned(Box::new(Owned { hold, start, parking }))))
 }
 
 /// Once for a partition, whatever it is split into.

@@ -1,5 +1,6 @@
 //! A plain listener's partition: at least once. The offset is stored after the body returned Ok, or after the record is in
-//! the topic of dead letters. An idempotent listener's is the same, with a claim around each run (see `idempotent`).
+//! the topic of dead letters. An idempotent listener's is the same, with a claim around each run (see `idempotent`). Where keys are
+//! handled side by side, `parallel` does it, and begins and ends as this does.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::idempotent::{Claimer, Turn};
 use super::invoke::invoke;
 use super::log::Fate;
 use super::owner::Halt;
-use super::queue::Queue;
+use super::parallel;
+use super::queue::{Partition, Queue};
 use super::span;
 use super::stopped::stopped;
 use super::trouble::{Trouble, unless_revoked};
@@ -23,7 +25,7 @@ use crate::listener::spec::PlainHandler;
 use crate::metrics::Purse;
 use crate::record::Record;
 use crate::settings::Start;
-use crate::source::{Lease, LetterBox, LetterToTopic, Revocation, SourceError, Watermarks};
+use crate::source::{Lease, LetterBox, LetterToTopic, Place, Revocation, SourceError, Watermarks};
 use crate::store::Reason;
 
 /// Works on a lease until it is revoked.
@@ -33,6 +35,7 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     let mut suspicions = 0;
     loop {
         let halted = match begin(&work, &mut queue, start).await {
+            Ok(()) if work.hands > 1 => parallel::until_halt(&work, &mut queue, handler).await,
             Ok(()) => until_halt(&work, &mut queue, handler).await,
             Err(halt) => Some((halt, None)),
         };
@@ -59,7 +62,7 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, handler: PlainHandler) {
     }
 }
 
-type Halted = (Halt, Option<i64>);
+pub(super) type Halted = (Halt, Option<i64>);
 
 /// What is said while it is not known where to start.
 pub(super) const NO_START: &str = "could not find out where to start";
@@ -129,14 +132,8 @@ pub(super) async fn where_to(work: &Work, lease: &Lease, start: Start) -> Result
 async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Option<Halted> {
     let revoked = queue.lease.revoked.clone();
     let suspicion = queue.lease.suspicion();
-    let mut worker = Worker {
-        work,
-        handler,
-        running: work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition),
-        claimer: Claimer::of(work),
-        begun: Purse::of(&work.counts.begun),
-        applied: Purse::of(&work.counts.applied),
-    };
+    let running = work.watchdog.watch(work, &queue.lease.topic, queue.lease.partition);
+    let mut worker = Worker::new(work, handler, running);
     let halted = worker.work_off(queue, &revoked, &suspicion).await;
     if let Some(claimer) = &mut worker.claimer {
         claimer.rest().await;
@@ -144,8 +141,8 @@ async fn until_halt(work: &Work, queue: &mut Queue, handler: PlainHandler) -> Op
     halted
 }
 
-/// What a partition's records are handled with.
-struct Worker<'w> {
+/// What records are handled with, one after another.
+pub(super) struct Worker<'w> {
     work: &'w Work,
     handler: PlainHandler,
     running: Arc<Running>,
@@ -155,7 +152,18 @@ struct Worker<'w> {
     applied: Purse<'w>,
 }
 
-impl Worker<'_> {
+impl<'w> Worker<'w> {
+    pub(super) fn new(work: &'w Work, handler: PlainHandler, running: Arc<Running>) -> Self {
+        Worker {
+            work,
+            handler,
+            running,
+            claimer: Claimer::of(work),
+            begun: Purse::of(&work.counts.begun),
+            applied: Purse::of(&work.counts.applied),
+        }
+    }
+
     /// Handles record after record; `None` where the log has to be looked at again.
     async fn work_off(
         &mut self,
@@ -223,13 +231,18 @@ impl Worker<'_> {
     }
 
     /// Handles one record, trying until it is done or set aside.
-    async fn handle(&mut self, queue: &mut Queue, record: &Record) -> Result<(), Halt> {
+    pub(super) async fn handle(
+        &mut self,
+        partition: &mut impl Partition,
+        record: &Record,
+    ) -> Result<(), Halt> {
         let work = self.work;
         let mut attempt = 1;
+        let mut failing = None;
         loop {
             let claim = match &mut self.claimer {
                 None => None,
-                Some(claimer) => match claimer.claim(queue, record, attempt).await? {
+                Some(claimer) => match claimer.claim(partition.place(), record, attempt).await? {
                     Turn::Run(claim) => claim,
                     Turn::Skip => return Ok(()),
                 },
@@ -238,8 +251,11 @@ impl Worker<'_> {
             let Some(outcome) = self.run(record, attempt, claim.as_ref()).await else { continue };
             if let (Some(claimer), Some(claim)) = (&mut self.claimer, &claim) {
                 match &outcome {
-                    Ok(()) => claimer.done(queue, record, claim).await?,
-                    Err(_) => claimer.release(queue, record, claim).await?,
+                    Ok(()) => {
+                        let next = partition.try_next();
+                        claimer.done(partition.place(), record, claim, next).await?;
+                    }
+                    Err(_) => claimer.release(partition.place(), record, claim).await?,
                 }
             }
             let Err(failure) = outcome else {
@@ -248,19 +264,20 @@ impl Worker<'_> {
                 self.applied.one();
                 return Ok(());
             };
-            match work.aftermath(queue, record, attempt, &failure) {
+            failing.get_or_insert_with(|| partition.post().fails());
+            match work.aftermath(partition, record, attempt, &failure) {
                 Aftermath::Outage => {
-                    if !work.outage.waited_out(&queue.lease, &work.retry).await {
+                    if !work.outage.waited_out(partition.place(), &work.retry).await {
                         return Err(Halt::Revoked);
                     }
                 }
                 Aftermath::SetAside(letter, reason) => {
                     let Some(letters) = &work.letters else { return Err(Halt::Stop(failure.into())) };
-                    return set_aside(work, queue, letters, letter, attempt, reason).await;
+                    return set_aside(work, partition.place(), letters, letter, attempt, reason).await;
                 }
                 Aftermath::Again(wait, next) => {
                     attempt = next;
-                    if queue.lease.revoked_within(wait).await {
+                    if partition.place().revoked_within(wait).await {
                         return Err(Halt::Revoked);
                     }
                 }
@@ -274,7 +291,7 @@ impl Worker<'_> {
 /// told Kafka of it writes it once more.
 async fn set_aside(
     work: &Work,
-    queue: &Queue,
+    place: &Place,
     letters: &LetterBox,
     letter: LetterToTopic,
     attempts: u32,
@@ -284,13 +301,13 @@ async fn set_aside(
     loop {
         let sent = tokio::select! {
             biased;
-            () = queue.lease.revoked.cancelled() => return Err(Halt::Revoked),
+            () = place.revoked.cancelled() => return Err(Halt::Revoked),
             sent = letters.send(letter.clone()) => sent,
         };
         let Err(why) = sent else { break };
         let what = "a dead letter cannot be written to its topic, and its partition waits";
-        trouble.say(work, &queue.lease, what, &*BoxError::from(why));
-        if queue.lease.revoked_within(work.retry.wait(trouble.failures)).await {
+        trouble.say(work, place, what, &*BoxError::from(why));
+        if place.revoked_within(work.retry.wait(trouble.failures)).await {
             return Err(Halt::Revoked);
         }
     }

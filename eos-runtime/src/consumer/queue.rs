@@ -6,9 +6,19 @@
 use std::sync::Arc;
 use std::vec;
 
-use super::board::{Board, Posted};
+use super::board::{Board, Post, Posted};
 use crate::record::Record;
-use crate::source::{Lease, SourceError};
+use crate::source::{Lease, Place, SourceError};
+
+/// What handling a record needs of its partition.
+pub(super) trait Partition {
+    /// Which one, and whether it may still be worked on.
+    fn place(&self) -> &Place;
+    /// What others see of it.
+    fn post(&self) -> &Arc<Post>;
+    /// The record behind this one, if it is queued already and whoever handles this one handles it next.
+    fn try_next(&mut self) -> Option<Record>;
+}
 
 /// A lease read record by record.
 #[derive(Debug)]
@@ -76,5 +86,19 @@ impl Queue {
         let record = self.chunk.find(|record| record.offset() >= floor)?;
         self.floor = record.offset() + 1;
         Some(record)
+    }
+}
+
+impl Partition for Queue {
+    fn place(&self) -> &Place {
+        &self.lease
+    }
+
+    fn post(&self) -> &Arc<Post> {
+        &self.post
+    }
+
+    fn try_next(&mut self) -> Option<Record> {
+        Queue::try_next(self)
     }
 }

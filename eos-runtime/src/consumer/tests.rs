@@ -60,7 +60,7 @@ impl Requests for Log {
     fn wake(&self) {}
 }
 
-struct World {
+pub(super) struct World {
     pool: PgPool,
     database: String,
     bound: Bound<Postgres>,
@@ -86,10 +86,16 @@ impl World {
         let store = postgres::connect(options, "public", 6);
         Postgres::migrate(&store, MigrateMode::Auto).await.expect("migrated");
         let bound = Bound { store: Arc::new(store), seats: Seats::new(6), vigil: Vigil::default() };
-        let work = Work {
+        World { pool, database, bound, work: Arc::new(World::work()) }
+    }
+
+    /// What a listener's workers share, with waits that suit a test.
+    pub(super) fn work() -> Work {
+        Work {
             id: "tests::worker".into(),
             group: "g".into(),
             deadline: Duration::from_secs(5),
+            hands: 1,
             isolation: Isolation::ReadCommitted,
             dedupe: Dedupe::MessageId,
             group_commit: 1,
@@ -121,8 +127,7 @@ impl World {
             on_gap: RetentionGap::Stop,
             cluster: None,
             counts: ListenerCounts::default(),
-        };
-        World { pool, database, bound, work: Arc::new(work) }
+        }
     }
 
     /// Runs a worker until `done` rows were applied, then revokes and joins it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::failure::Chain;
 use super::owner::Halt;
 use super::work::Work;
-use crate::source::{Lease, Revocation, SourceError};
+use crate::source::{Place, Revocation, SourceError};
 
 /// What comes of it, unless the partition is revoked before.
 pub(super) async fn unless_revoked<T>(
@@ -33,18 +33,18 @@ impl Trouble {
     pub(super) fn say(
         &mut self,
         work: &Work,
-        lease: &Lease,
+        place: &Place,
         what: &str,
         error: &(dyn std::error::Error + 'static),
     ) {
         self.failures += 1;
-        work.board.waits(lease, what, error);
+        work.board.waits(place, what, error);
         if self.said_at.is_some_and(|at| at.elapsed() < Self::SAY_AGAIN) {
             return;
         }
         self.said_at = Some(Instant::now());
         tracing::warn!(
-            listener = %work.id, topic = %lease.topic, partition = lease.partition, failures = self.failures,
+            listener = %work.id, topic = %place.topic, partition = place.partition, failures = self.failures,
             error = %Chain(error), "{what}; still trying"
         );
     }
@@ -53,7 +53,7 @@ impl Trouble {
     pub(super) async fn after<T>(
         &mut self,
         work: &Work,
-        lease: &Lease,
+        place: &Place,
         what: &str,
         outcome: Result<Option<T>, SourceError>,
     ) -> Result<Option<T>, Halt> {
@@ -61,18 +61,18 @@ impl Trouble {
             Ok(Some(done)) => return Ok(Some(done)),
             Ok(None) => {}
             Err(SourceError::Revoked) => return Err(Halt::Revoked),
-            Err(error) => self.say(work, lease, what, &error),
+            Err(error) => self.say(work, place, what, &error),
         }
-        if lease.revoked_within(work.retry.wait(self.failures.max(1))).await {
+        if place.revoked_within(work.retry.wait(self.failures.max(1))).await {
             return Err(Halt::Revoked);
         }
         Ok(None)
     }
 
-    pub(super) fn over(&mut self, work: &Work, lease: &Lease, what: &str) {
+    pub(super) fn over(&mut self, work: &Work, place: &Place, what: &str) {
         if self.said_at.take().is_some() {
             tracing::info!(
-                listener = %work.id, topic = %lease.topic, partition = lease.partition, failures = self.failures,
+                listener = %work.id, topic = %place.topic, partition = place.partition, failures = self.failures,
                 "{what}, after trouble"
             );
         }

@@ -27,6 +27,8 @@ pub(crate) struct Work {
     pub(crate) id: Arc<str>,
     pub(crate) group: Arc<str>,
     pub(crate) deadline: Duration,
+    /// How many keys of a partition are handled side by side, where it has no transaction.
+    pub(crate) hands: u16,
     pub(crate) isolation: Isolation,
     pub(crate) dedupe: Dedupe,
     /// How many queued records may be handled in one transaction.

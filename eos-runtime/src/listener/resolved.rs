@@ -19,6 +19,8 @@ pub(crate) struct Listener {
     pub(crate) deadline: Duration,
     /// Consumers of it in this process, at least one.
     pub(crate) concurrency: u16,
+    /// How many keys of a partition are handled side by side, at least one; one unless it is plain or idempotent.
+    pub(crate) concurrency_per_partition: u16,
     pub(crate) promise: Promise,
     pub(crate) retry: RetryPolicy,
     pub(crate) on_failure: OnFailure,

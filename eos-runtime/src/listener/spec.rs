@@ -27,6 +27,8 @@ pub struct ListenerSpec {
     pub deadline: Duration,
     /// Consumers of this listener in one process.
     pub concurrency: u16,
+    /// How many keys of a partition are handled side by side; 1 where there is a transaction, or no second attempt.
+    pub concurrency_per_partition: u16,
     /// What is promised.
     pub mode: Mode,
     /// `retry(…)`; what is not said is that of the settings.

@@ -116,6 +116,7 @@ pub(crate) struct Shutdown {
 pub(crate) struct ListenerOverride {
     pub(crate) enabled: bool,
     pub(crate) concurrency: Option<u16>,
+    pub(crate) concurrency_per_partition: Option<u16>,
     /// Placeholders unresolved.
     pub(crate) group: Option<String>,
     pub(crate) deadline: Option<Duration>,
@@ -212,6 +213,7 @@ impl ListenerOverride {
         let listener = ListenerOverride {
             enabled: section.or("enabled", true),
             concurrency: section.optional_within("concurrency", 1..=1024),
+            concurrency_per_partition: section.optional_within("concurrency_per_partition", 1..=10_000),
             group: section.optional("group"),
             deadline: section.optional_within("deadline", Duration::from_millis(1)..=DAY),
             retry: RetryOverride::read(section.section("retry")),

@@ -6,17 +6,19 @@
 
 mod dead_letter;
 mod outflow;
+mod place;
 mod revocation;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use dead_letter::{LetterBox, LetterToTopic, Request};
 pub(crate) use outflow::{Asked, LaneGone, Outflow, OutflowEnd, Output, Portion, Stream, Tap};
+pub(crate) use place::Place;
 pub(crate) use revocation::Revocation;
 
 use crate::record::Record;
@@ -24,12 +26,10 @@ use crate::record::Record;
 /// A partition lent to one worker, from its assignment to its revocation.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+    /// Which partition, and whether it was taken back.
+    place: Place,
     /// Which assignment this is; a request that carries an older number does nothing.
     pub(crate) assignment: u64,
-    /// Cancelled when the partition is revoked or the process stops: finish the attempt in flight, begin no other.
-    pub(crate) revoked: Revocation,
     intake: mpsc::UnboundedReceiver<Chunk>,
     shared: Arc<Shared>,
     requests: Arc<dyn Requests>,
@@ -147,11 +147,6 @@ impl Progress {
         (position >= 0).then_some(position)
     }
 
-    /// Whether it is this lease's.
-    pub(crate) fn is_of(&self, lease: &Lease) -> bool {
-        Arc::ptr_eq(&self.0, &lease.shared)
-    }
-
     /// It is this far; the group was told by other means than ours.
     pub(crate) fn moved_to(&self, next_offset: i64) {
         self.0.position.store(next_offset, Ordering::Relaxed);
@@ -182,28 +177,28 @@ impl Lease {
         assignment: u64,
         requests: Arc<dyn Requests>,
     ) -> (Lease, LeaseSource) {
-        Lease::under(Arc::default(), topic, partition, assignment, requests)
+        let place = Place { topic, partition, branch: 0, revoked: Revocation::default() };
+        Lease::at(place, Arc::default(), assignment, requests)
     }
 
     /// A lease of a part of this one's records, which its holder hands over to another worker.
-    pub(crate) fn branch(&self, requests: Arc<dyn Requests>) -> (Lease, LeaseSource) {
-        let load = Arc::clone(&self.shared.load);
-        Lease::under(load, Arc::clone(&self.topic), self.partition, self.assignment, requests)
+    pub(crate) fn branch(&self, number: i32, requests: Arc<dyn Requests>) -> (Lease, LeaseSource) {
+        let place = Place { branch: number, revoked: Revocation::default(), ..self.place.clone() };
+        Lease::at(place, Arc::clone(&self.shared.load), self.assignment, requests)
     }
 
-    fn under(
+    fn at(
+        place: Place,
         load: Arc<Load>,
-        topic: Arc<str>,
-        partition: i32,
         assignment: u64,
         requests: Arc<dyn Requests>,
     ) -> (Lease, LeaseSource) {
         let (sender, intake) = mpsc::unbounded_channel();
         let (committed, position) = (AtomicI64::new(-1), AtomicI64::new(-1));
         let shared = Arc::new(Shared { load, committed, position, ..Shared::default() });
-        let revoked = Revocation::default();
-        let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked: revoked.clone() };
-        (Lease { topic, partition, assignment, revoked, intake, shared, requests }, source)
+        let revoked = place.revoked.clone();
+        let source = LeaseSource { intake: sender, shared: Arc::clone(&shared), revoked };
+        (Lease { place, assignment, intake, shared, requests }, source)
     }
 
     /// Whom this lease asks, for those who answer a branch's requests.
@@ -290,11 +285,6 @@ impl Lease {
         self.shared.orphaned.store(false, Ordering::Release);
     }
 
-    /// Waits, and says whether the partition was revoked meanwhile.
-    pub(crate) async fn revoked_within(&self, wait: Duration) -> bool {
-        tokio::time::timeout(wait, self.revoked.cancelled()).await.is_ok()
-    }
-
     /// Says how far the database has committed; Kafka's committed offset follows.
     pub(crate) fn committed(&self, next_offset: i64) {
         self.shared.committed.store(next_offset, Ordering::Release);
@@ -352,6 +342,14 @@ impl Drop for Lease {
             self.shared.load.records.fetch_sub(chunk.records.len(), Ordering::AcqRel);
             self.shared.load.bytes.fetch_sub(chunk.bytes, Ordering::AcqRel);
         }
+    }
+}
+
+impl Deref for Lease {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
     }
 }
 

@@ -115,7 +115,8 @@ pub async fn is_migrated_in<DB: TxDatabase + Dialect>(
 /// The statements that make the tables, for people who apply them with tools of their own.
 ///
 /// `database` is `postgres`, `mysql` or `sqlite` (where the feature is on); `schema` is the schema that
-/// `[database] schema` names, or empty.
+/// `[database] schema` names, or empty. They can be repeated, but for those of SQLite, which end at the first column that is
+/// there already (`duplicate column name`).
 ///
 /// ```
 /// # #[cfg(feature = "postgres")] {

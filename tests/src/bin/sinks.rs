@@ -208,6 +208,26 @@ async fn on_idempotent(order: &Order, meta: &RecordMeta) -> HandlerResult {
     Ok(())
 }
 
+/// Sixteen keys of a partition side by side; each order takes as long as its id says, up to 20 ms.
+#[kafka_listener(topic = "${app.topic}", concurrency_per_partition = 16)]
+async fn parallel(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_parallel(&order, &meta).await
+}
+
+/// The same, where a duplicate is not handled again.
+#[kafka_listener(topic = "${app.topic}", idempotent(redis, lease = "2s"), concurrency_per_partition = 16)]
+async fn parallel_idempotent(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_parallel(&order, &meta).await
+}
+
+async fn on_parallel(order: &Order, meta: &RecordMeta) -> HandlerResult {
+    begins(meta);
+    tokio::time::sleep(Duration::from_millis(u64::from(order.order_id.as_bytes()[1] % 20))).await;
+    behaves(order, meta).await?;
+    ends(meta);
+    Ok(())
+}
+
 /// The table, and a topic as well.
 #[kafka_listener(topic = "${app.topic}", transactional, dead_letter = topic("${app.topic}-dead"))]
 async fn told_twice(tx: &mut PgTx, Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {

@@ -14,13 +14,14 @@ use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{choice, number, once_each, string, unknown};
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 17] = [
     "topic",
     "topics",
     "group",
     "id",
     "deadline",
     "concurrency",
+    "concurrency_per_partition",
     "transactional",
     "exactly_once",
     "at_most_once",
@@ -34,8 +35,6 @@ const KNOWN: [&str; 16] = [
 ];
 const OF_KAFKA: [&str; 2] = ["commit_interval", "commit_records"];
 const INSIDE: [&str; 5] = ["isolation", "dedupe", "database", "group_commit", "key_slots"];
-/// Refused by name until they do something: nothing is accepted and ignored.
-const LATER: [&str; 1] = ["concurrency_per_partition"];
 
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
@@ -45,6 +44,8 @@ pub(super) struct Words {
     pub(super) id: Option<LitStr>,
     pub(super) deadline_ms: u64,
     pub(super) concurrency: u16,
+    /// With its name, since not every listener may have it.
+    pub(super) concurrency_per_partition: Option<(Ident, u16)>,
     pub(super) transactional: Option<Transactional>,
     pub(super) exactly_once: Option<ExactlyOnce>,
     /// How many records are committed at once, with the word.
@@ -86,6 +87,7 @@ impl Words {
             id: None,
             deadline_ms: 30_000,
             concurrency: 1,
+            concurrency_per_partition: None,
             transactional: None,
             exactly_once: None,
             at_most_once: None,
@@ -125,6 +127,10 @@ impl Words {
                 }
                 "concurrency" => {
                     words.concurrency = number(argument, "4", &(1..=u16::MAX), mistakes).unwrap_or(1)
+                }
+                "concurrency_per_partition" => {
+                    let keys = number(argument, "16", &(1..=10_000), mistakes);
+                    words.concurrency_per_partition = keys.map(|keys| (argument.name.clone(), keys));
                 }
                 "transactional" => words.transactional = Some(Transactional::read(argument, mistakes)),
                 "exactly_once" => words.exactly_once = Some(ExactlyOnce::read(argument, mistakes)),
@@ -268,9 +274,7 @@ pub(super) fn misplaced<'a>(
     mistakes: &mut Mistakes,
 ) -> Option<&'a str> {
     let word = argument.word();
-    let message = if LATER.contains(&word.as_str()) {
-        format!("`{word}` is not available yet; it comes with a later version of eos")
-    } else if INSIDE.contains(&word.as_str()) {
+    let message = if INSIDE.contains(&word.as_str()) {
         format!("`{word}` belongs to the transaction; write `transactional({word} = …)`")
     } else if OF_KAFKA.contains(&word.as_str()) {
         format!("`{word}` belongs to the Kafka transaction; write `exactly_once({word} = …)`")

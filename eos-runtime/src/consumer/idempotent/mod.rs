@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 use super::failure::{Chain, Failure};
 use super::once::Once;
 use super::owner::Halt;
-use super::queue::Queue;
 use super::work::Work;
 use crate::dedupe::{Answer, Claim, Claims, Down, Marked};
 use crate::error::BoxError;
 use crate::fault;
 use crate::listener::spec::{IdSource, OnOutage};
 use crate::record::Record;
+use crate::source::Place;
 
 /// How often another's claim is looked at, at the rarest.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -121,7 +121,7 @@ impl<'w> Claimer<'w> {
     }
 
     /// Claims the record's id, and waits for whoever has it.
-    pub(super) async fn claim(&mut self, queue: &Queue, record: &Record, attempt: u32) -> Result<Turn, Halt> {
+    pub(super) async fn claim(&mut self, place: &Place, record: &Record, attempt: u32) -> Result<Turn, Halt> {
         let ahead = self.ahead.take().filter(|ahead| ahead.offset == record.offset());
         let (mut claim, mut told) = match ahead.and_then(|ahead| ahead.claim) {
             Some((claim, told)) => (claim, told),
@@ -155,16 +155,16 @@ impl<'w> Claimer<'w> {
                     return Ok(Turn::Skip);
                 }
                 Ok(Answer::Anothers(left)) => {
-                    self.say_that_it_waits(queue, record, waits);
+                    self.say_that_it_waits(place, record, waits);
                     waits += 1;
                     let wait = self.work.retry.wait(waits).min(left).min(LOOK_AGAIN);
-                    if queue.lease.revoked_within(wait.max(Duration::from_millis(1))).await {
+                    if place.revoked_within(wait.max(Duration::from_millis(1))).await {
                         return Err(Halt::Revoked);
                     }
                 }
                 // Whatever became of the request, the mark that follows tells of the run if it can.
                 Err(down) if self.goes_on(&down, record) => return Ok(Turn::Run(Some(claim))),
-                Err(down) => self.outage(queue, &down).await?,
+                Err(down) => self.outage(place, &down).await?,
             }
         }
     }
@@ -220,16 +220,17 @@ impl<'w> Claimer<'w> {
         }
     }
 
-    /// Marks what was run, and claims the record that is queued next.
+    /// Marks what was run, and claims the record that is next where it is known already.
     pub(super) async fn done(
         &mut self,
-        queue: &mut Queue,
+        place: &Place,
         record: &Record,
         claim: &Claim,
+        next: Option<Record>,
     ) -> Result<(), Halt> {
         fault::point("dedupe_after_run");
         let claims = &self.deduped.claims;
-        let mut ahead = queue.try_next().map(|record| Ahead {
+        let mut ahead = next.map(|record| Ahead {
             offset: record.offset(),
             // The same id would be done by the time it is asked for.
             claim: self
@@ -261,7 +262,7 @@ impl<'w> Claimer<'w> {
                 }
                 Err(down) if self.goes_on(&down, record) => return Ok(()),
                 // It is done, and only the mark is tried again: running it again is what the mark is there to prevent.
-                Err(down) => self.outage(queue, &down).await?,
+                Err(down) => self.outage(place, &down).await?,
             }
             marked = self.deduped.claims.mark(claim).await;
             is_again = true;
@@ -271,7 +272,7 @@ impl<'w> Claimer<'w> {
     /// Gives a claim back, since the handler failed.
     pub(super) async fn release(
         &mut self,
-        queue: &Queue,
+        place: &Place,
         record: &Record,
         claim: &Claim,
     ) -> Result<(), Halt> {
@@ -282,7 +283,7 @@ impl<'w> Claimer<'w> {
                     return Ok(());
                 }
                 Err(down) if self.goes_on(&down, record) => return Ok(()),
-                Err(down) => self.outage(queue, &down).await?,
+                Err(down) => self.outage(place, &down).await?,
             }
         }
     }
@@ -314,11 +315,11 @@ impl<'w> Claimer<'w> {
     }
 
     /// Waits for Redis; revocation ends the wait.
-    async fn outage(&mut self, queue: &Queue, down: &Down) -> Result<(), Halt> {
+    async fn outage(&mut self, place: &Place, down: &Down) -> Result<(), Halt> {
         let work = self.work;
         self.down = true;
-        work.outage.found(&work.id, &queue.lease, &work.retry, down);
-        if work.outage.waited_out(&queue.lease, &work.retry).await { Ok(()) } else { Err(Halt::Revoked) }
+        work.outage.found(&work.id, place, &work.retry, down);
+        if work.outage.waited_out(place, &work.retry).await { Ok(()) } else { Err(Halt::Revoked) }
     }
 
     /// Redis has answered.
@@ -328,11 +329,10 @@ impl<'w> Claimer<'w> {
         }
     }
 
-    fn say_that_it_waits(&self, queue: &Queue, record: &Record, waits: u32) {
+    fn say_that_it_waits(&self, place: &Place, record: &Record, waits: u32) {
         if waits == 0 {
             tracing::info!(
-                listener = %self.work.id, topic = %queue.lease.topic, partition = queue.lease.partition,
-                offset = record.offset(),
+                listener = %self.work.id, topic = %place.topic, partition = place.partition, offset = record.offset(),
                 "another has claimed this record's id; its partition waits until that one is done, or its lease has run out"
             );
         }

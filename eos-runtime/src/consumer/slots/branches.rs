@@ -48,7 +48,7 @@ pub(super) async fn work_off<D: LetterDialect>(
     for slot in KeySlot::each_of(slots) {
         let door =
             Door { slot: branches.len(), trunk: trunk.requests(), asks: asks.clone(), of: trunk.progress() };
-        let (lease, source) = trunk.branch(Arc::new(door));
+        let (lease, source) = trunk.branch(slot.number, Arc::new(door));
         progress.push(lease.progress());
         branches.push(source);
         let (work, bound) = (Arc::clone(work), bound.clone());

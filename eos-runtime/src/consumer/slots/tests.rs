@@ -253,8 +253,8 @@ impl Requests for Silent {
 async fn what_all_branches_have_in_hand_fills_the_lease_and_one_that_ends_makes_room() {
     let (mut trunk, source) = Lease::new("t".into(), 0, 1, Arc::new(Silent));
     let records: Vec<Record> = (0..1_500).map(|offset| Record::builder("t").at(0, offset).build()).collect();
-    let (mut one, to_one) = trunk.branch(Arc::new(Silent));
-    let (other, to_other) = trunk.branch(Arc::new(Silent));
+    let (mut one, to_one) = trunk.branch(0, Arc::new(Silent));
+    let (other, to_other) = trunk.branch(1, Arc::new(Silent));
     source.hand_over(0, records.clone(), 1_500);
     let (first, bytes) = trunk.next_weighed().await.expect("handed over");
     to_one.hand_over(0, first, bytes);

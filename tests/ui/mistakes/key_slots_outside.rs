@@ -1,0 +1,8 @@
+use eos_runtime::prelude::*;
+
+#[kafka_listener(topic = "event.order", transactional, key_slots = 16)]
+async fn on_order(_tx: &mut PgTx) -> HandlerResult {
+    Ok(())
+}
+
+fn main() {}
