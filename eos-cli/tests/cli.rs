@@ -363,7 +363,7 @@ async fn positions_are_shown_by_group_and_topic(place: Place) {
         .json();
     let expected = json!([{
         "group": "billing", "topic": "event.order", "partition": 3, "next_offset": 4_200_000_000_i64, "epoch": 7,
-        "attempts": 2, "taken_at": "2026-11-26T17:50:46.000Z",
+        "slots": 1, "attempts": 2, "taken_at": "2026-11-26T17:50:46.000Z",
     }]);
     assert_eq!(one, expected);
     let table = place.eos(&["positions", "show"]).await.succeeds();
