@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::listener::resolved::Listener;
+use super::databases::PlannedDatabase;
+use crate::consumer::RESERVED;
+use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{ListenerSpec, Mode};
-use crate::settings::Found;
+use crate::settings::{DatabaseKind, Found};
 
 /// Why Kafka would not take this topic's name.
 /// Source: <https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>.
@@ -65,4 +67,24 @@ pub(super) fn one_listener_a_topic(listeners: &[Listener], found: &Found) {
             }
         }
     }
+}
+
+/// What is odd about slots that gain nothing.
+pub(super) fn slots_remark(listener: &Listener, databases: &[PlannedDatabase]) -> Option<String> {
+    let Promise::Transactional { database, key_slots, .. } = listener.promise else { return None };
+    let (id, database) = (listener.id, &databases[database.0]);
+    let seats = database.max_connections.saturating_sub(RESERVED);
+    if key_slots > 1 && database.target.kind() == DatabaseKind::Sqlite {
+        return Some(format!(
+            "listener `{id}`: `key_slots = {key_slots}` gains nothing on SQLite, which has one writer at a time"
+        ));
+    }
+    (u32::from(key_slots) > seats).then(|| {
+        format!(
+            "listener `{id}`: `key_slots = {key_slots}`, but the database `{}` has connections for {seats} attempts at a time; set \
+             `max_connections` to {} or more (each partition in flight has its slots)",
+            database.name,
+            u32::from(key_slots) + RESERVED
+        )
+    })
 }

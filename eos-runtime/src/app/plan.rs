@@ -89,6 +89,8 @@ impl Plan {
         #[cfg(feature = "admin")]
         let admin = super::admin::Planned::make(&mut app, &settings, &found);
         found.into_mistakes().map_err(Error::Setup)?;
+        let mut remarks = loaded.remarks;
+        remarks.extend(listeners.iter().filter_map(|listener| checks::slots_remark(listener, &databases)));
         keep(loaded.values, settings.databases.clone());
         Ok(Plan {
             listeners,
@@ -97,7 +99,7 @@ impl Plan {
             classify: Classify::new(app.rules),
             redis,
             relays: relay_alone || settings.outbox.relay == RelayRuns::On,
-            remarks: loaded.remarks,
+            remarks,
             #[cfg(feature = "admin")]
             admin,
             settings: Arc::new(settings),

@@ -72,7 +72,7 @@ pub(super) async fn serve(
     let mut relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
     let (consumers, transactors, failed) = match started {
-        Ok((mut consumers, transactors)) => {
+        Ok((mut consumers, mut transactors)) => {
             all_runs(Runs {
                 plan: &plan,
                 works: &works,
@@ -80,7 +80,7 @@ pub(super) async fn serve(
                 consumers: &consumers,
                 cluster: &cluster,
             });
-            let failed = run_until_stopped(&mut consumers, relays.as_mut(), &stop).await;
+            let failed = run_until_stopped(&mut consumers, &mut transactors, relays.as_mut(), &stop).await;
             (consumers, transactors, failed)
         }
         Err(failure) => (Vec::new(), Vec::new(), Err(failure)),
@@ -273,6 +273,7 @@ fn lane(listener: &Listener) -> Option<(TransactorOptions, Outflow, OutflowEnd)>
     const PORTION: u32 = 256;
     let Promise::ExactlyOnce { commit_interval, commit_records, .. } = listener.promise else { return None };
     let options = TransactorOptions {
+        group: listener.group.to_string(),
         listener: listener.id.to_owned(),
         // A name of its own for each start: whoever comes after is told by the group where to go on.
         transactional_id: format!("eos.{}.{}.{}", listener.group, listener.topics.join(","), Uuid::new_v4()),
@@ -328,6 +329,7 @@ fn transactional<D: LetterDialect>(work: Arc<Work>, bound: Bound<D>, handler: Ha
 /// Waits for the stop, or for a consumer that cannot go on.
 async fn run_until_stopped(
     consumers: &mut [Consumer],
+    transactors: &mut [Transactor],
     relays: Option<&mut Relays>,
     stop: &CancellationToken,
 ) -> Result<(), KafkaFailure> {
@@ -336,6 +338,12 @@ async fn run_until_stopped(
             return std::future::pending().await;
         }
         select_all(consumers.iter_mut().map(|consumer| Box::pin(consumer.ended()))).await.0
+    };
+    let transactors = async {
+        if transactors.is_empty() {
+            return std::future::pending().await;
+        }
+        select_all(transactors.iter_mut().map(|transactor| Box::pin(transactor.failed()))).await.0
     };
     let relays = async {
         match relays {
@@ -346,6 +354,7 @@ async fn run_until_stopped(
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         ended = consumers => ended,
+        failure = transactors => Err(failure),
         failure = relays => Err(failure),
     }
 }

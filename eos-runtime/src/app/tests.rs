@@ -234,6 +234,31 @@ mod with_postgres {
     }
 
     #[test]
+    fn slots_that_gain_nothing_are_remarked_on() {
+        let with = |slots: u16, url: &str| {
+            let mut spec = transactional("a", &["t"]);
+            let Mode::Transactional(mode) = &mut spec.mode else { unreachable!("it is") };
+            mode.key_slots = slots;
+            plan(app(), vec![spec], &[("DATABASE_URL", url)]).expect("no mistake").remarks
+        };
+        assert_eq!(with(14, "postgres://me:hush@db/shop"), Vec::<String>::new());
+        let remarks = with(16, "postgres://me:hush@db/shop").join("\n");
+        assert!(
+            remarks.contains("for 14 attempts at a time") && remarks.contains("to 18 or more"),
+            "{remarks}"
+        );
+    }
+
+    #[test]
+    fn slots_of_a_listener_without_positions_are_a_mistake() {
+        let set = [("DATABASE_URL", "postgres://me:hush@db/shop"), ("EOS__LISTENERS__A__KEY_SLOTS", "4")];
+        let mistakes = plan(app(), vec![plain("a", &["t"])], &set).expect_err("a mistake").to_string();
+        assert!(mistakes.contains("`key_slots` is for one that is `transactional`"), "{mistakes}");
+        let plan = plan(app(), vec![transactional("a", &["t"])], &set).expect("no mistake");
+        assert!(matches!(plan.listeners[0].promise, Promise::Transactional { key_slots: 4, .. }));
+    }
+
+    #[test]
     fn a_transactional_listener_gets_the_one_database() {
         let plan =
             plan(app(), vec![transactional("a", &["t"])], &[("DATABASE_URL", "postgres://me:hush@db/shop")])

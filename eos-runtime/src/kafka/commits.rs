@@ -182,8 +182,8 @@ impl Commits {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(
                 target: "eos::kafka", %code,
-                "offsets could not be committed to Kafka; nothing is lost, positions are in the database, and the \
-                 next commit catches up"
+                "offsets could not be committed to Kafka, and the next commit catches up; nothing is lost, and what has its position \
+                 in a database is not affected"
             );
         }
     }

@@ -20,16 +20,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, FusedFuture as _};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::Instant;
 use uuid::fmt::Hyphenated;
 
 use super::client::ClientOptions;
 use super::consumer::Membership;
 use super::failure::KafkaFailure;
+use super::partitions::panicked;
 use super::producer::{Fate, Gaps, NotSent, Outgoing, Producer, ProducerOptions, TransactionError};
 use super::topics::{Topic, Topics};
 use crate::fault;
@@ -40,6 +43,7 @@ use crate::source::{Asked, OutflowEnd, Output, Portion, Tap};
 /// What a lane is for.
 #[derive(Debug, Clone)]
 pub(crate) struct TransactorOptions {
+    pub(crate) group: String,
     /// Whose it is, for the log.
     pub(crate) listener: String,
     pub(crate) transactional_id: String,
@@ -63,7 +67,9 @@ impl TransactorOptions {
 /// The task of a lane; it ends when no worker, and nobody who starts any, is left.
 #[derive(Debug)]
 pub(crate) struct Transactor {
-    task: JoinHandle<()>,
+    task: Fuse<JoinHandle<()>>,
+    abort: AbortHandle,
+    group: String,
     /// Told to the producer that there is when nobody waits any more.
     abandoned: Arc<Mutex<Arc<AtomicBool>>>,
 }
@@ -163,22 +169,34 @@ impl Transactor {
             failures: 0,
         };
         let abandoned = Arc::clone(&lane.abandoned);
-        Ok(Transactor { task: tokio::spawn(lane.go()), abandoned })
+        let group = lane.options.group.clone();
+        let task = tokio::spawn(lane.go());
+        Ok(Transactor { abort: task.abort_handle(), task: task.fuse(), group, abandoned })
+    }
+
+    /// Completes when the lane has ended by a panic: nobody would commit any more.
+    pub(crate) async fn failed(&mut self) -> KafkaFailure {
+        match (&mut self.task).await {
+            Err(error) if error.is_panic() => panicked(&self.group, &*error.into_panic()),
+            Ok(()) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Waits for its end, within reason.
     pub(crate) async fn ended(mut self, within: Duration) {
+        if self.task.is_terminated() {
+            return;
+        }
         if tokio::time::timeout(within, &mut self.task).await.is_err() {
             tracing::warn!(target: "eos::kafka", "a lane of transactions did not end in time; its last one is left to time out");
             self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).store(true, Ordering::Release);
-            self.task.abort();
         }
     }
 }
 
 impl Drop for Transactor {
     fn drop(&mut self) {
-        self.task.abort();
+        self.abort.abort();
     }
 }
 
@@ -566,5 +584,33 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(task: JoinHandle<()>) -> Transactor {
+        Transactor {
+            abort: task.abort_handle(),
+            task: task.fuse(),
+            group: "billing".to_owned(),
+            abandoned: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_panics_is_noticed_and_one_that_ends_is_not() {
+        let mut panics = with(tokio::spawn(async { panic!("no such topic") }));
+        assert_eq!(
+            panics.failed().await.to_string(),
+            "a consumer of group `billing` panicked: no such topic"
+        );
+        panics.ended(Duration::from_secs(60)).await;
+
+        let mut ends = with(tokio::spawn(async {}));
+        assert!(tokio::time::timeout(Duration::from_millis(50), ends.failed()).await.is_err());
+        ends.ended(Duration::from_secs(60)).await;
     }
 }
