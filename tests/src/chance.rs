@@ -1,8 +1,33 @@
-//! Choices that look random and can be repeated.
+//! Choices that look random and can be repeated, and how many of them are made.
+
+use std::time::{Duration, Instant};
 
 /// A number from the environment of the test, where there is one.
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// How long a test with random kills goes on, and how many records it writes at least: what it asks for, unless
+/// `EOS_TEST_SECONDS` and `EOS_TEST_RECORDS` ask for more.
+#[derive(Debug)]
+pub struct Course {
+    began: Instant,
+    during: Duration,
+    records: usize,
+}
+
+impl Course {
+    /// It begins.
+    pub fn of_this_run(during: Duration) -> Self {
+        let during = number("EOS_TEST_SECONDS").map_or(during, Duration::from_secs);
+        let records = usize::try_from(number("EOS_TEST_RECORDS").unwrap_or(0)).expect("not as many");
+        Course { began: Instant::now(), during, records }
+    }
+
+    /// Whether it goes on, where so many records are written.
+    pub fn goes_on(&self, written: usize) -> bool {
+        self.began.elapsed() < self.during || written < self.records
+    }
 }
 
 /// Numbers that a seed repeats (SplitMix64).

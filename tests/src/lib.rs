@@ -31,7 +31,7 @@ mod tool;
 mod waiting;
 
 pub use admin::{Admin, Answer};
-pub use chance::{Chance, number};
+pub use chance::{Chance, Course, number};
 pub use connect::Connect;
 pub use database::{Applied, Database, Kind, Position, SetAside};
 pub use finished::{finished, is_done_with_all, produce_twins};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use eos_tests::{Chance, Kind, Launch, PATIENCE, Scene, Service, What, eventually};
+use eos_tests::{Chance, Course, Kind, Launch, PATIENCE, Scene, Service, What, eventually};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -95,13 +95,15 @@ async fn a_member_that_slept_behind_its_commit_repeats_nothing() {
     assert_none_twice(&scene);
 }
 
+/// `EOS_TEST_SECONDS` and `EOS_TEST_RECORDS` make it longer, `EOS_TEST_SEED` repeats its choices.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_killed_at_random_begin_none_twice() {
     let mut chance = Chance::of_this_run();
     let scene = Scene::new(Kind::Sqlite, 4, SINKS).await;
     let mut members: Vec<Service> = (0..3).map(|_| launch(&scene).start()).collect();
+    let course = Course::of_this_run(Duration::from_secs(6));
     let mut kills = 0;
-    for _ in 0..20 {
+    while course.goes_on(scene.ledger().len()) {
         scene.produce(What::Insert, 100).await;
         tokio::time::sleep(Duration::from_millis(chance.below(500))).await;
         if chance.below(2) == 0 {

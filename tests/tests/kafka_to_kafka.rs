@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use eos_tests::{Chance, Kind, Launch, Order, PATIENCE, Produced, Scene, Seen, Service, What, eventually};
+use eos_tests::{
+    Chance, Course, Kind, Launch, Order, PATIENCE, Produced, Scene, Seen, Service, What, eventually,
+};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -220,17 +222,16 @@ async fn partitions_that_move_between_members_pass_each_record_on_once() {
     }
 }
 
-/// `EOS_TEST_SECONDS` makes it longer, `EOS_TEST_SEED` repeats its choices.
+/// `EOS_TEST_SECONDS` and `EOS_TEST_RECORDS` make it longer, `EOS_TEST_SEED` repeats its choices.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_killed_at_random_pass_each_record_on_once() {
     let mut chance = Chance::of_this_run();
-    let during = Duration::from_secs(eos_tests::number("EOS_TEST_SECONDS").unwrap_or(20));
     let scene = scene(6, &[]).await;
     let start = || launch(&scene, "kafka").env("EOS__DEAD_LETTERS__BREAKER", "0").start();
     let mut members: Vec<Service> = (0..3).map(|_| start()).collect();
-    let began = std::time::Instant::now();
+    let course = Course::of_this_run(Duration::from_secs(20));
     let mut kills = 0;
-    while began.elapsed() < during {
+    while course.goes_on(scene.ledger().len()) {
         let count = 50 + chance.below(400) as usize;
         send(&scene, What::Insert, count).await;
         if chance.below(4) == 0 {

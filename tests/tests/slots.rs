@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eos_runtime::dead_letters::{DeadLetters, Selection};
 use eos_tests::{
-    Chance, Kind, Launch, Order, PATIENCE, Scene, Service, What, eventually, is_done_with_all, number, stays,
+    Chance, Course, Kind, Launch, Order, PATIENCE, Scene, Service, What, eventually, is_done_with_all, stays,
 };
 use futures_util::future::join_all;
 
@@ -303,12 +303,11 @@ async fn a_topic_made_anew_stops_a_partition_with_slots_loudly() {
     service.stop().await;
 }
 
-/// `EOS_TEST_SEED` repeats a run's choices, `EOS_TEST_SECONDS` makes it longer.
+/// `EOS_TEST_SECONDS` and `EOS_TEST_RECORDS` make it longer, `EOS_TEST_SEED` repeats its choices.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_of_members_that_want_different_numbers_of_slots_leave_each_order_once() {
     const SLOTS: [u16; 4] = [1, 2, 5, 16];
     let mut chance = Chance::of_this_run();
-    let during = Duration::from_secs(number("EOS_TEST_SECONDS").unwrap_or(30));
     let scene = Arc::new(Scene::new(Kind::Postgres, 4, SINKS).await);
     let done = Arc::new(AtomicBool::new(false));
     let producing = tokio::spawn(keep_producing(Arc::clone(&scene), Arc::clone(&done), chance.other()));
@@ -317,8 +316,9 @@ async fn random_kills_of_members_that_want_different_numbers_of_slots_leave_each
         move || launch(&scene, SLOTS[chance.below(4) as usize]).start()
     };
     let mut members: Vec<Service> = (0..3).map(|_| start()).collect();
-    let (mut kills, began) = (0, Instant::now());
-    while began.elapsed() < during {
+    let course = Course::of_this_run(Duration::from_secs(30));
+    let mut kills = 0;
+    while course.goes_on(scene.ledger().len()) {
         tokio::time::sleep(Duration::from_millis(200 + chance.below(4800))).await;
         let victim = chance.below(3) as usize;
         members[victim].kill();
