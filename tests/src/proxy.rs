@@ -145,7 +145,11 @@ impl Rule {
 enum Protocol {
     /// What its rules are about.
     Sql(&'static str),
-    Kafka { key: i16, broker: Vec<u8>, ours: Vec<u8> },
+    Kafka {
+        key: i16,
+        broker: Vec<u8>,
+        ours: Vec<u8>,
+    },
 }
 
 /// A host and its port, as Kafka's answers have them one after the other.

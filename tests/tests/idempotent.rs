@@ -224,7 +224,8 @@ async fn a_twin_of_one_that_runs_and_fails_is_handled_itself(medium: Medium) {
     let dead = format!("{}-dlt", scene.topic);
     scene.kafka.create_topic(&dead, 2, &[]).await;
     produce_twins(&scene, What::Oversleep).await;
-    let mut service = medium.launch(&scene)
+    let mut service = medium
+        .launch(&scene)
         .env("EOS__RETRY__MAX", "1")
         .env(&format!("EOS__LISTENERS__SINKS__{}__DEADLINE", medium.listener().to_uppercase()), "3s")
         .start();

@@ -61,7 +61,9 @@ async fn a_database_that_is_down_is_waited_for_and_nothing_is_skipped() {
     postgres.kill();
     scene.produce(What::Insert, 20).await;
     service.has_said(OUTAGE).await;
-    assert!(service.says("the database `default` cannot be used (see `[database] url` (`EOS_DATABASE_URL`))") > 0);
+    assert!(
+        service.says("the database `default` cannot be used (see `[database] url` (`EOS_DATABASE_URL`))") > 0
+    );
     nothing_begins(&scene, 10).await;
     postgres.start_again().await;
     is_done_with_all(&scene).await;
@@ -79,7 +81,7 @@ async fn what_was_handled_while_the_database_went_down_is_marked_and_not_handled
     scene.produce(What::Insert, 5).await;
     let mut service = launch(&scene, "remembering").start();
     scene.has_begun(1).await;
-    postgres.kill();
+    postgres.stop().await;
     scene.open_gate();
     service.has_said(OUTAGE).await;
     nothing_begins(&scene, 1).await;

@@ -7,8 +7,8 @@ use super::plan::Plan;
 use crate::error::Error;
 use crate::listener::resolved::{self, DatabaseRef, Promise};
 use crate::listener::spec::{
-    Body, DeadLetters, Dedupe, Handler, IdSource, Idempotent, Isolation, ListenerSpec, Medium, Mode, OnFailure,
-    OnOutage, Retry, Transactional,
+    Body, DeadLetters, Dedupe, Handler, IdSource, Idempotent, Isolation, ListenerSpec, Medium, Mode,
+    OnFailure, OnOutage, Retry, Transactional,
 };
 use crate::settings::{Environment, Mistakes};
 
@@ -262,7 +262,10 @@ mod with_postgres {
     #[test]
     fn an_idempotent_listener_without_its_database_is_told_how_to_name_one() {
         let said = mistake(app(), vec![remembering("b", None)], &[]);
-        assert!(said.starts_with("listener `b` is `idempotent(database)`, and there is no database"), "{said}");
+        assert!(
+            said.starts_with("listener `b` is `idempotent(database)`, and there is no database"),
+            "{said}"
+        );
         let several = [
             ("EOS__DATABASES__SHOP__URL", "postgres://db/shop"),
             ("EOS__DATABASES__AUDIT__URL", "postgres://db/audit"),

@@ -15,17 +15,22 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 
 use super::{Dialect, Fault, Store, StoreOptions};
 use crate::dedupe::{Answer, Asked, Claim, Down, Marked, Medium};
+use crate::error::BoxError;
 use crate::listener::spec::Isolation;
 
 /// When a database that has not answered counts as one that cannot be used.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// When a pool that lends no connection counts as one of a database that cannot be reached: sqlx goes on trying where nobody listens.
+const LENT_WITHIN: Duration = Duration::from_secs(5);
+/// When the server itself ends a statement that waits for somebody's lock: before we take it for one that hangs.
+pub(super) const LOCKED: Duration = Duration::from_secs(8);
 /// How often two that met are tried again at once.
 const AT_ONCE: u32 = 10;
 /// How long a claim whose lease has run out is kept: its owner may only have slept, and is told more truly with it. Nobody waits
@@ -113,6 +118,9 @@ pub(crate) struct ClaimTable<D: Dialect> {
     setting: String,
     /// The inbox's number for each topic, as far as it is known; after an error it is asked for again.
     streams: Mutex<HashMap<Arc<str>, i32>>,
+    /// Until when it counts as away, and why: for as long as the last one waited for it in vain, nobody else does. A listener that
+    /// goes on without it would otherwise wait so long for each record.
+    away: Mutex<Option<(Instant, String)>>,
 }
 
 impl<D: ClaimDialect> ClaimTable<D> {
@@ -123,6 +131,7 @@ impl<D: ClaimDialect> ClaimTable<D> {
             name: name.to_owned(),
             setting: setting.to_owned(),
             streams: Mutex::default(),
+            away: Mutex::default(),
         }
     }
 
@@ -135,6 +144,12 @@ impl<D: ClaimDialect> ClaimTable<D> {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
+        if let Some((until, why)) = &*lock(&self.away)
+            && Instant::now() < *until
+        {
+            return Err(self.away(why.clone().into()));
+        }
+        let began = Instant::now();
         let asking = async {
             let mut met = 0;
             loop {
@@ -149,37 +164,51 @@ impl<D: ClaimDialect> ClaimTable<D> {
             }
         };
         let answer = tokio::time::timeout(PATIENCE, asking).await;
-        answer.unwrap_or_else(|_elapsed| Err(timed_out())).map_err(|error| self.down(error))
+        match answer.unwrap_or_else(|_elapsed| Err(timed_out())) {
+            Ok(answer) => {
+                *lock(&self.away) = None;
+                Ok(answer)
+            }
+            Err(error) => Err(self.down(began, error)),
+        }
     }
 
     async fn stream(&self, claim: &Claim) -> sqlx::Result<i32> {
         const OPTIONS: StoreOptions =
             StoreOptions { isolation: Isolation::ReadCommitted, deadline: PATIENCE };
-        if let Some(stream) = self.streams().get(claim.topic()) {
+        if let Some(stream) = lock(&self.streams).get(claim.topic()) {
             return Ok(*stream);
         }
         let stream = D::stream(&self.store, &self.group, claim.topic(), None, OPTIONS).await?.id;
-        self.streams().insert(Arc::clone(claim.topic()), stream);
+        lock(&self.streams).insert(Arc::clone(claim.topic()), stream);
         Ok(stream)
     }
 
-    fn streams(&self) -> MutexGuard<'_, HashMap<Arc<str>, i32>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What an error means that was waited for since then.
+    fn down(&self, began: Instant, error: sqlx::Error) -> Down {
+        lock(&self.streams).clear();
+        match D::fault(&error) {
+            Fault::Failed => return Down::Refuses { who: self.who(), source: error.into() },
+            Fault::Unavailable => {
+                *lock(&self.away) = Some((Instant::now() + began.elapsed(), error.to_string()));
+            }
+            Fault::ReadOnly => self.store.freshness.renew(),
+            Fault::Unready | Fault::Transient | Fault::Overdue | Fault::Refused => {}
+        }
+        self.away(error.into())
     }
 
-    fn down(&self, error: sqlx::Error) -> Down {
-        self.streams().clear();
-        let who = format!("the database `{}`", self.name);
-        match D::fault(&error) {
-            Fault::Failed => Down::Refuses { who, source: error.into() },
-            fault => {
-                if fault == Fault::ReadOnly {
-                    self.store.freshness.renew();
-                }
-                Down::Away { who, setting: self.setting.clone(), source: error.into() }
-            }
-        }
+    fn away(&self, source: BoxError) -> Down {
+        Down::Away { who: self.who(), setting: self.setting.clone(), source }
     }
+
+    fn who(&self) -> String {
+        format!("the database `{}`", self.name)
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<D: ClaimDialect> Medium for ClaimTable<D> {
@@ -236,7 +265,9 @@ pub(super) struct Lent<DB: Database> {
 
 impl<DB: Database> Lent<DB> {
     pub(super) async fn by(pool: &Pool<DB>) -> sqlx::Result<Self> {
-        Ok(Lent { connection: pool.acquire().await?, answered: false })
+        let lending = tokio::time::timeout(LENT_WITHIN, pool.acquire()).await;
+        let connection = lending.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        Ok(Lent { connection, answered: false })
     }
 
     pub(super) fn give_back(mut self) {

@@ -185,7 +185,10 @@ async fn remembering(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResul
     on_idempotent(&order, &meta).await
 }
 
-#[kafka_listener(topic = "${app.topic}", idempotent(database = "default", lease = "2s", on_outage = "process"))]
+#[kafka_listener(
+    topic = "${app.topic}",
+    idempotent(database = "default", lease = "2s", on_outage = "process")
+)]
 async fn remembering_always(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
     on_idempotent(&order, &meta).await
 }

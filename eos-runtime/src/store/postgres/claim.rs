@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Postgres, Row};
 use super::attempt::message;
 use crate::dedupe::Claim;
 use crate::store::Store;
-use crate::store::claims::{ClaimDialect, KEPT, Lent, Look, Marking, PATIENCE};
+use crate::store::claims::{ClaimDialect, KEPT, LOCKED, Lent, Look, Marking};
 use crate::store::hex;
 
 const NOW_MS: &str = "(extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint";
@@ -89,7 +89,7 @@ fn key(stream: i32, claim: &Claim) -> String {
 async fn say(store: &Store<Postgres>, steps: &str) -> sqlx::Result<Option<PgRow>> {
     let sql = format!(
         "set transaction isolation level read committed;set local statement_timeout={};{steps}",
-        PATIENCE.as_millis()
+        LOCKED.as_millis()
     );
     let mut connection = Lent::by(&store.pool).await?;
     let row = message(&mut connection, sql).await.map_err(|(_, error)| error)?;
