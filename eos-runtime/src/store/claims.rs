@@ -31,6 +31,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LENT_WITHIN: Duration = Duration::from_secs(5);
 /// When the server itself ends a statement that waits for somebody's lock: before we take it for one that hangs.
 pub(super) const LOCKED: Duration = Duration::from_secs(8);
+/// Whoever is told sooner than that may ask again at once: a connection was broken, and the next one may be good.
+const LONG: Duration = Duration::from_secs(1);
 /// How often two that met are tried again at once.
 const AT_ONCE: u32 = 10;
 /// How long a claim whose lease has run out is kept: its owner may only have slept, and is told more truly with it. Nobody waits
@@ -118,8 +120,8 @@ pub(crate) struct ClaimTable<D: Dialect> {
     setting: String,
     /// The inbox's number for each topic, as far as it is known; after an error it is asked for again.
     streams: Mutex<HashMap<Arc<str>, i32>>,
-    /// Until when it counts as away, and why: for as long as the last one waited for it in vain, nobody else does. A listener that
-    /// goes on without it would otherwise wait so long for each record.
+    /// Until when it counts as away, and why: for as long as the last one [waited](LONG) for it in vain, nobody else does. A
+    /// listener that goes on without it would otherwise wait so long for each record.
     away: Mutex<Option<(Instant, String)>>,
 }
 
@@ -189,11 +191,11 @@ impl<D: ClaimDialect> ClaimTable<D> {
         lock(&self.streams).clear();
         match D::fault(&error) {
             Fault::Failed => return Down::Refuses { who: self.who(), source: error.into() },
-            Fault::Unavailable => {
+            Fault::Unavailable if began.elapsed() > LONG => {
                 *lock(&self.away) = Some((Instant::now() + began.elapsed(), error.to_string()));
             }
             Fault::ReadOnly => self.store.freshness.renew(),
-            Fault::Unready | Fault::Transient | Fault::Overdue | Fault::Refused => {}
+            Fault::Unavailable | Fault::Unready | Fault::Transient | Fault::Overdue | Fault::Refused => {}
         }
         self.away(error.into())
     }

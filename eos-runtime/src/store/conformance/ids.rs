@@ -67,7 +67,9 @@ pub(super) async fn an_id_is_anothers_while_it_is_claimed_and_done_once_it_is_ma
     let mut mine = ours(&one, b"a").await;
     assert_eq!(claim(&one, &mut mine).await, Answer::Ours, "whose answer was lost may ask again");
     is_anothers(&other, b"a").await;
+    later(h, LEASE * 3 / 4).await;
     assert!(one.renew(&mine).await.expect("it answers"));
+    is_anothers(&other, b"a").await;
     assert_eq!(mark(&one, &mine).await, Marked::Ours);
     is_done(&other, b"a").await;
     is_done(&one, b"a").await;
