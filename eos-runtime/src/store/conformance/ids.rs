@@ -40,7 +40,7 @@ pub(super) async fn ours(claims: &Claims, id: &[u8]) -> Claim {
 async fn is_anothers(claims: &Claims, id: &[u8]) {
     match claim(claims, &mut of(claims, id)).await {
         Answer::Anothers(left) => assert!(left > LEASE / 2 && left <= LEASE, "{left:?} left"),
-        other => panic!("{other:?}"),
+        answer @ (Answer::Ours | Answer::Done) => panic!("{answer:?}"),
     }
 }
 
