@@ -13,12 +13,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use sqlx::pool::PoolConnection;
-use sqlx::{Database, Pool};
 
 use super::{Dialect, Fault, Store, StoreOptions};
 use crate::dedupe::{Answer, Asked, Claim, Down, Marked, Medium};
@@ -27,10 +23,6 @@ use crate::listener::spec::Isolation;
 
 /// When a database that has not answered counts as one that cannot be used.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// When a pool that lends no connection counts as one of a database that cannot be reached: sqlx goes on trying where nobody listens.
-const LENT_WITHIN: Duration = Duration::from_secs(5);
-/// When the server itself ends a statement that waits for somebody's lock: before we take it for one that hangs.
-pub(super) const LOCKED: Duration = Duration::from_secs(8);
 /// Whoever is told sooner than that may ask again at once: a connection was broken, and the next one may be good.
 const LONG: Duration = Duration::from_secs(1);
 /// How often two that met are tried again at once.
@@ -257,44 +249,4 @@ impl<D: Dialect> fmt::Debug for ClaimTable<D> {
 fn timed_out() -> sqlx::Error {
     let why = format!("no answer within {}", humantime::format_duration(PATIENCE));
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why))
-}
-
-/// A connection that goes back to its pool when all that was asked on it was answered, and is closed otherwise.
-pub(super) struct Lent<DB: Database> {
-    connection: PoolConnection<DB>,
-    answered: bool,
-}
-
-impl<DB: Database> Lent<DB> {
-    pub(super) async fn by(pool: &Pool<DB>) -> sqlx::Result<Self> {
-        let lending = tokio::time::timeout(LENT_WITHIN, pool.acquire()).await;
-        let connection = lending.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-        Ok(Lent { connection, answered: false })
-    }
-
-    pub(super) fn give_back(mut self) {
-        self.answered = true;
-    }
-}
-
-impl<DB: Database> Deref for Lent<DB> {
-    type Target = DB::Connection;
-
-    fn deref(&self) -> &Self::Target {
-        &self.connection
-    }
-}
-
-impl<DB: Database> DerefMut for Lent<DB> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.connection
-    }
-}
-
-impl<DB: Database> Drop for Lent<DB> {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.connection.close_on_drop();
-        }
-    }
 }

@@ -14,6 +14,8 @@ mod freshness;
 mod guard;
 mod hex;
 mod key_slot;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod lent;
 mod migrate;
 mod moves;
 #[cfg(feature = "mysql")]

@@ -9,7 +9,8 @@ use sqlx::{AssertSqlSafe, MySql, Row};
 
 use super::{Answers, message};
 use crate::dedupe::Claim;
-use crate::store::claims::{ClaimDialect, KEPT, Lent, Look, Marking};
+use crate::store::claims::{ClaimDialect, KEPT, Look, Marking};
+use crate::store::lent::Lent;
 use crate::store::{Store, hex_literal};
 
 /// Of the statement's begin; UTC, in which no hour comes twice.

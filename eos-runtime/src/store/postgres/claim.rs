@@ -13,9 +13,12 @@ use sqlx::{AssertSqlSafe, Postgres, Row};
 use super::attempt::message;
 use crate::dedupe::Claim;
 use crate::store::Store;
-use crate::store::claims::{ClaimDialect, KEPT, LOCKED, Lent, Look, Marking};
+use crate::store::claims::{ClaimDialect, KEPT, Look, Marking};
 use crate::store::hex;
+use crate::store::lent::Lent;
 
+/// When the server ends a statement that waits for somebody's lock: before it is taken for one that hangs.
+const LOCKED: Duration = Duration::from_secs(8);
 const NOW_MS: &str = "(extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint";
 
 /// The statements of every step.
