@@ -58,7 +58,7 @@ async fn a_database_that_is_down_is_waited_for_and_nothing_is_skipped() {
     scene.produce(What::Insert, 10).await;
     let mut service = launch(&scene, "remembering").start();
     is_done_with_all(&scene).await;
-    postgres.kill();
+    postgres.stop().await;
     scene.produce(What::Insert, 20).await;
     service.has_said(OUTAGE).await;
     assert!(
@@ -99,7 +99,7 @@ async fn a_listener_that_is_to_go_on_without_its_database_does() {
     scene.produce(What::Insert, 10).await;
     let mut service = launch(&scene, "remembering_always").start();
     is_done_with_all(&scene).await;
-    postgres.kill();
+    postgres.stop().await;
     scene.produce(What::Insert, 20).await;
     is_done_with_all(&scene).await;
     postgres.start_again().await;

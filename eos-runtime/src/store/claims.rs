@@ -112,9 +112,17 @@ pub(crate) struct ClaimTable<D: Dialect> {
     setting: String,
     /// The inbox's number for each topic, as far as it is known; after an error it is asked for again.
     streams: Mutex<HashMap<Arc<str>, i32>>,
+    absence: Mutex<Absence>,
+}
+
+/// What is known of a database that is away.
+#[derive(Default)]
+struct Absence {
     /// Until when it counts as away, and why: for as long as the last one [waited](LONG) for it in vain, nobody else does. A
     /// listener that goes on without it would otherwise wait so long for each record.
-    away: Mutex<Option<(Instant, String)>>,
+    until: Option<(Instant, String)>,
+    /// When it answered last: who waited longer than that knows less.
+    answered: Option<Instant>,
 }
 
 impl<D: ClaimDialect> ClaimTable<D> {
@@ -125,7 +133,7 @@ impl<D: ClaimDialect> ClaimTable<D> {
             name: name.to_owned(),
             setting: setting.to_owned(),
             streams: Mutex::default(),
-            away: Mutex::default(),
+            absence: Mutex::default(),
         }
     }
 
@@ -138,7 +146,7 @@ impl<D: ClaimDialect> ClaimTable<D> {
     where
         F: Future<Output = sqlx::Result<T>>,
     {
-        if let Some((until, why)) = &*lock(&self.away)
+        if let Some((until, why)) = &lock(&self.absence).until
             && Instant::now() < *until
         {
             return Err(self.away(why.clone().into()));
@@ -160,7 +168,7 @@ impl<D: ClaimDialect> ClaimTable<D> {
         let answer = tokio::time::timeout(PATIENCE, asking).await;
         match answer.unwrap_or_else(|_elapsed| Err(timed_out())) {
             Ok(answer) => {
-                *lock(&self.away) = None;
+                *lock(&self.absence) = Absence { until: None, answered: Some(Instant::now()) };
                 Ok(answer)
             }
             Err(error) => Err(self.down(began, error)),
@@ -181,13 +189,19 @@ impl<D: ClaimDialect> ClaimTable<D> {
     /// What an error means that was waited for since then.
     fn down(&self, began: Instant, error: sqlx::Error) -> Down {
         lock(&self.streams).clear();
-        match D::fault(&error) {
-            Fault::Failed => return Down::Refuses { who: self.who(), source: error.into() },
-            Fault::Unavailable if began.elapsed() > LONG => {
-                *lock(&self.away) = Some((Instant::now() + began.elapsed(), error.to_string()));
-            }
-            Fault::ReadOnly => self.store.freshness.renew(),
-            Fault::Unavailable | Fault::Unready | Fault::Transient | Fault::Overdue | Fault::Refused => {}
+        let fault = D::fault(&error);
+        if fault == Fault::Failed {
+            return Down::Refuses { who: self.who(), source: error.into() };
+        }
+        let mut absence = lock(&self.absence);
+        let has_answered = absence.answered.is_some_and(|answered| answered > began);
+        if fault == Fault::Unavailable && began.elapsed() > LONG && !has_answered {
+            absence.until = Some((Instant::now() + began.elapsed(), error.to_string()));
+        }
+        // What broke one connection has broken the others, most probably. That none was free is no reason to close them.
+        let is_broken = fault == Fault::Unavailable && !matches!(error, sqlx::Error::PoolTimedOut);
+        if is_broken || fault == Fault::ReadOnly {
+            self.store.freshness.renew();
         }
         self.away(error.into())
     }
