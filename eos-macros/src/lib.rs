@@ -44,7 +44,7 @@ use proc_macro::TokenStream;
 /// | `concurrency = 4` | consumers of it in this process | 1 |
 /// | `concurrency_per_partition = 16` | how many keys of a partition are handled side by side, each in its order: 1 to 10,000, for plain and `idempotent` listeners; see [`deliveries`](https://docs.rs/eos-runtime/latest/eos_runtime/deliveries/index.html#keys-side-by-side) | 1: a partition's records one after another |
 /// | `transactional` | its SQL effects happen once | at least once |
-/// | `idempotent(redis, …)` | a record whose id has been processed is not handled again: [`idempotent`](https://docs.rs/eos-runtime/latest/eos_runtime/idempotent/index.html) | at least once |
+/// | `idempotent(redis, …)`, `idempotent(database, …)` | a record whose id has been processed is not handled again: [`idempotent`](https://docs.rs/eos-runtime/latest/eos_runtime/idempotent/index.html) | at least once |
 /// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
 /// | `exactly_once` | from Kafka to Kafka: outputs and offsets in one Kafka transaction; `exactly_once(commit_interval = "100ms", commit_records = 100000)` | plain |
 /// | `at_most_once` | the offset is committed before the function runs, and nothing is tried again; `at_most_once(commit_records = 100)` | plain |

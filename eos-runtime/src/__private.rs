@@ -11,8 +11,8 @@ pub use crate::extract::{
 pub use crate::listener::outcome::{IntoOutcome, Reply, send_returned};
 pub use crate::listener::spec::{
     BatchHandler, Body, DeadLetters, Dedupe, ExactlyOnce, Handler, HandlerFuture, IdSource, Idempotent,
-    Isolation, KafkaTxParam, ListenerSpec, Mode, OnFailure, OnOutage, PlainHandler, Retry, TransactionParam,
-    Transactional, TxHandler,
+    Isolation, KafkaTxParam, ListenerSpec, Medium, Mode, OnFailure, OnOutage, PlainHandler, Retry,
+    TransactionParam, Transactional, TxHandler,
 };
 pub use crate::outbox::method::{RetriedArgument, TxArgument, copy_for_a_try, returned};
 pub use crate::outbox::scope::{

@@ -1,6 +1,6 @@
 //! A network that misbehaves: a TCP proxy in front of a server, which loses what a test wants to be lost.
 //!
-//! In front of a database it knows a COMMIT by its text. In front of Kafka it knows a request by its API key
+//! In front of a database it knows a COMMIT, or whatever a test wants, by its text. In front of Kafka it knows a request by its API key
 //! (<https://kafka.apache.org/protocol>: a length, the key, a version, …). A broker also tells its clients where it is,
 //! and they go there: so the proxy writes its own port over the broker's in every answer, which changes no length.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// Kafka's key for OffsetCommit.
@@ -36,13 +36,19 @@ pub struct Proxy {
     pub port: u16,
     rule: Arc<Rule>,
     cut: Arc<Notify>,
+    frozen: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
     /// In front of the database at `host:port`; its rules are about COMMIT.
     pub async fn sql(server: &str) -> Self {
-        Self::start(server, |_| Protocol::Sql).await
+        Self::sql_about(server, "commit").await
+    }
+
+    /// In front of the database at `host:port`; its rules are about messages that say this, in small letters.
+    pub async fn sql_about(server: &str, words: &'static str) -> Self {
+        Self::start(server, |_| Protocol::Sql(words)).await
     }
 
     /// In front of the broker at `host:port`; its rules are about requests with this API key.
@@ -60,14 +66,16 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (rule, cut) = (Arc::new(Rule::default()), Arc::new(Notify::new()));
+        let (frozen, is_frozen) = watch::channel(false);
         let front = Front {
             server: server.to_owned(),
             protocol: protocol(port),
             rule: Arc::clone(&rule),
             cut: Arc::clone(&cut),
+            is_frozen,
         };
         let accepting = tokio::spawn(accept(listener, Arc::new(front)));
-        Proxy { port, rule, cut, accepting }
+        Proxy { port, rule, cut, frozen, accepting }
     }
 
     /// Loses one such request in `every`, `times` in all.
@@ -78,6 +86,16 @@ impl Proxy {
     /// How many were lost.
     pub fn lost(&self) -> u32 {
         self.rule.lost.load(Ordering::Acquire)
+    }
+
+    /// Takes connections, and passes nothing on.
+    pub fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+
+    /// Goes on with what has come meanwhile.
+    pub fn thaw(&self) {
+        self.frozen.send_replace(false);
     }
 
     /// Cuts every connection there is.
@@ -125,8 +143,13 @@ impl Rule {
 }
 
 enum Protocol {
-    Sql,
-    Kafka { key: i16, broker: Vec<u8>, ours: Vec<u8> },
+    /// What its rules are about.
+    Sql(&'static str),
+    Kafka {
+        key: i16,
+        broker: Vec<u8>,
+        ours: Vec<u8>,
+    },
 }
 
 /// A host and its port, as Kafka's answers have them one after the other.
@@ -140,7 +163,7 @@ impl Protocol {
     /// The next bytes to pass on together: what has arrived, or a whole frame of Kafka's.
     async fn read(&self, from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
         match self {
-            Protocol::Sql => {
+            Protocol::Sql(_) => {
                 let mut bytes = vec![0; 64 * 1024];
                 let read = from.read(&mut bytes).await?;
                 bytes.truncate(read);
@@ -159,9 +182,9 @@ impl Protocol {
     /// Whether the rules are about this request. On loopback a statement of a few hundred bytes arrives whole.
     fn concerns(&self, request: &[u8]) -> bool {
         match self {
-            Protocol::Sql => {
+            Protocol::Sql(words) => {
                 let text = String::from_utf8_lossy(request).to_ascii_lowercase();
-                text.replace("read committed", "").contains("commit")
+                text.replace("read committed", "").contains(words)
             }
             Protocol::Kafka { key, .. } => request.get(4..6) == Some(&key.to_be_bytes()),
         }
@@ -183,6 +206,15 @@ struct Front {
     protocol: Protocol,
     rule: Arc<Rule>,
     cut: Arc<Notify>,
+    is_frozen: watch::Receiver<bool>,
+}
+
+impl Front {
+    /// Waits while all is frozen.
+    async fn thawed(&self) {
+        // Whoever drops the proxy ends its connections as well.
+        drop(self.is_frozen.clone().wait_for(|frozen| !frozen).await);
+    }
 }
 
 async fn accept(listener: TcpListener, front: Arc<Front>) {
@@ -227,6 +259,7 @@ async fn requests(
 ) -> io::Result<Option<(Duration, Vec<u8>)>> {
     loop {
         let request = front.protocol.read(from).await?;
+        front.thawed().await;
         let loss = if front.protocol.concerns(&request) { front.rule.next() } else { None };
         match loss {
             Some(Loss::Request) => return Ok(None),
@@ -247,6 +280,7 @@ async fn answers(
 ) -> io::Result<()> {
     loop {
         let mut answer = front.protocol.read(from).await?;
+        front.thawed().await;
         if muted.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -1,8 +1,10 @@
-//! `idempotent(redis, …)`: an id has one finished run while it is remembered, but where a process dies, or sleeps past its lease,
-//! between a handler's effect and its mark.
+//! `idempotent(redis, …)` and `idempotent(database, …)`: an id has one finished run while it is remembered, but where a process dies,
+//! or sleeps past its lease, between a handler's effect and its mark. The promise is the same whatever remembers it.
 
 use std::time::Duration;
 
+use eos_runtime::prelude::*;
+use eos_runtime::testing::{DeliverError, Delivered, deliver};
 use eos_tests::{
     Kind, Launch, Order, Redis, Scene, What, finished, is_done_with_all, produce_twins, servers, stays,
 };
@@ -12,12 +14,88 @@ const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 /// Long enough for a lease of the listeners here to run out twice.
 const TWO_LEASES: Duration = Duration::from_secs(5);
 
-async fn scene(partitions: i32) -> Scene {
-    Scene::new(Kind::Postgres, partitions, SINKS).await
+/// What remembers ids.
+#[derive(Debug, Clone, Copy)]
+enum Medium {
+    Redis,
+    Database(Kind),
 }
 
-fn launch(scene: &Scene) -> Launch {
-    scene.launch().env("SINK_LISTENER", "idempotent")
+impl Medium {
+    async fn scene(self, partitions: i32) -> Scene {
+        let kind = match self {
+            Medium::Redis => Kind::Postgres,
+            Medium::Database(kind) => kind,
+        };
+        Scene::new(kind, partitions, SINKS).await
+    }
+
+    fn launch(self, scene: &Scene) -> Launch {
+        scene.launch().env("SINK_LISTENER", self.listener())
+    }
+
+    fn listener(self) -> &'static str {
+        match self {
+            Medium::Redis => "idempotent",
+            Medium::Database(_) => "remembering",
+        }
+    }
+
+    /// How many claims stand.
+    async fn claims(self, scene: &Scene) -> i64 {
+        let Medium::Redis = self else {
+            return scene.database.number("select count(*) from eos_claim").await.expect("a number");
+        };
+        let redis = Redis::at(&servers().redis);
+        let mut claims = 0;
+        for key in redis.keys(&format!("eos:{}:", scene.group)).await {
+            claims += i64::from(redis.ask::<Vec<u8>>(&format!("GET {key}")).await != b"done");
+        }
+        claims
+    }
+}
+
+/// Each of these sentences holds whatever remembers ids.
+macro_rules! on_each_medium {
+    ($($test:ident)*) => { $(
+        mod $test {
+            use super::{Kind, Medium};
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_redis() {
+                super::$test(Medium::Redis).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                super::$test(Medium::Database(Kind::Postgres)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_mariadb() {
+                super::$test(Medium::Database(Kind::MariaDb)).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                super::$test(Medium::Database(Kind::Sqlite)).await;
+            }
+        }
+    )* };
+}
+
+on_each_medium! {
+    a_duplicate_is_not_handled_again_wherever_it_comes_from
+    a_record_without_an_id_is_handled_and_counted
+    a_crash_leaves_an_order_that_is_handled_twice_only_between_its_effect_and_its_mark
+    what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_it_runs
+    a_claim_of_a_handler_that_failed_is_given_back
+    a_twin_of_one_that_runs_and_fails_is_handled_itself
+    one_that_slept_before_its_handler_runs_it_no_more
+    one_that_slept_past_its_lease_in_its_handler_does_not_come_to_its_end
+    partitions_that_move_leave_each_order_once
+    a_stop_leaves_no_claim_behind
+    kills_at_random_double_no_more_than_they_interrupt
 }
 
 fn assert_each_once(scene: &Scene) {
@@ -25,26 +103,24 @@ fn assert_each_once(scene: &Scene) {
     assert!(wrong.is_empty(), "not once: {wrong:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_is_not_handled_again_wherever_it_comes_from() {
-    let scene = scene(2).await;
+async fn a_duplicate_is_not_handled_again_wherever_it_comes_from(medium: Medium) {
+    let scene = medium.scene(2).await;
     let orders = scene.produce_to(0, What::Insert, 20).await;
     scene.produce_to(1, What::Insert, 20).await;
     scene.produce_again(&orders).await;
     let elsewhere = orders.iter().map(|sent| (sent.order.clone(), sent.message_id.clone())).collect();
     scene.produce_orders(Some(1), elsewhere).await;
-    let mut service = launch(&scene).start();
+    let mut service = medium.launch(&scene).start();
     is_done_with_all(&scene).await;
     service.stop().await;
     assert_each_once(&scene);
     assert_eq!(service.says("duplicates=40"), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_record_without_an_id_is_handled_and_counted() {
-    let scene = scene(1).await;
+async fn a_record_without_an_id_is_handled_and_counted(medium: Medium) {
+    let scene = medium.scene(1).await;
     scene.produce_without_ids(7).await;
-    let mut service = launch(&scene).start();
+    let mut service = medium.launch(&scene).start();
     is_done_with_all(&scene).await;
     service.stop().await;
     assert_each_once(&scene);
@@ -54,7 +130,7 @@ async fn a_record_without_an_id_is_handled_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_is_known_by_what_the_listener_says() {
     for (by, once_in_all) in [("key", true), ("field", true), ("header", true), ("position", false)] {
-        let scene = scene(1).await;
+        let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
         let order = Order::new(What::Insert);
         let twice = vec![(order.clone(), Some("the-same".to_owned())), (order, Some("the-same".to_owned()))];
         scene.produce_orders(Some(0), twice).await;
@@ -76,24 +152,23 @@ const POINTS: [(&str, &[u32], bool); 4] = [
     ("dedupe_after_mark", &[1, 7], false),
 ];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_leaves_an_order_that_is_handled_twice_only_between_its_effect_and_its_mark() {
+async fn a_crash_leaves_an_order_that_is_handled_twice_only_between_its_effect_and_its_mark(medium: Medium) {
     let all = POINTS.iter().flat_map(|(point, times, window)| {
         times.iter().map(move |nth| (format!("{point}@{nth}=kill"), *window))
     });
-    futures_util::future::join_all(all.map(|(fault, window)| crash_once(fault, window))).await;
+    futures_util::future::join_all(all.map(|(fault, window)| crash_once(medium, fault, window))).await;
 }
 
-async fn crash_once(fault: String, window: bool) {
-    eprintln!("{fault}");
-    let scene = scene(1).await;
+async fn crash_once(medium: Medium, fault: String, window: bool) {
+    eprintln!("{medium:?}, {fault}");
+    let scene = medium.scene(1).await;
     let orders = scene.produce_to(0, What::Insert, 12).await;
     scene.produce_again(&orders[..3]).await;
     scene.produce_to(0, What::FailTwice, 1).await;
     scene.produce_to(0, What::Insert, 3).await;
-    let mut crashes = launch(&scene).fault(&fault).start();
+    let mut crashes = medium.launch(&scene).fault(&fault).start();
     crashes.is_killed().await;
-    let mut next = launch(&scene).start();
+    let mut next = medium.launch(&scene).start();
     is_done_with_all(&scene).await;
     next.stop().await;
     let finished = finished(&scene);
@@ -103,13 +178,12 @@ async fn crash_once(fault: String, window: bool) {
     assert_eq!(twice, usize::from(window), "handled twice at {fault}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_it_runs() {
-    let scene = scene(2).await;
+async fn what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_it_runs(medium: Medium) {
+    let scene = medium.scene(2).await;
     scene.close_gate();
     produce_twins(&scene, What::Hold).await;
     scene.produce_to(1, What::Insert, 3).await;
-    let mut service = launch(&scene).start();
+    let mut service = medium.launch(&scene).start();
     scene.has_begun(1).await;
     service.has_said("another has claimed this record's id").await;
     stays("nobody else begins", TWO_LEASES, async || match scene.told().begun() {
@@ -126,15 +200,14 @@ async fn what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_i
 }
 
 /// The twin's partition waits, and the twin runs when the first has failed for good.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claim_of_a_handler_that_failed_is_given_back() {
-    let scene = scene(2).await;
+async fn a_claim_of_a_handler_that_failed_is_given_back(medium: Medium) {
+    let scene = medium.scene(2).await;
     let dead = format!("{}-dlt", scene.topic);
     scene.kafka.create_topic(&dead, 2, &[]).await;
     produce_twins(&scene, What::FailAlways).await;
     scene.produce_to(0, What::FailTwice, 5).await;
     let began = std::time::Instant::now();
-    let mut service = launch(&scene).env("EOS__RETRY__MAX", "3").start();
+    let mut service = medium.launch(&scene).env("EOS__RETRY__MAX", "3").start();
     is_done_with_all(&scene).await;
     let took = began.elapsed();
     service.stop().await;
@@ -146,15 +219,15 @@ async fn a_claim_of_a_handler_that_failed_is_given_back() {
 }
 
 /// Skipping it while the first runs would lose the message, since that one fails.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_twin_of_one_that_runs_and_fails_is_handled_itself() {
-    let scene = scene(2).await;
+async fn a_twin_of_one_that_runs_and_fails_is_handled_itself(medium: Medium) {
+    let scene = medium.scene(2).await;
     let dead = format!("{}-dlt", scene.topic);
     scene.kafka.create_topic(&dead, 2, &[]).await;
     produce_twins(&scene, What::Oversleep).await;
-    let mut service = launch(&scene)
+    let mut service = medium
+        .launch(&scene)
         .env("EOS__RETRY__MAX", "1")
-        .env("EOS__LISTENERS__SINKS__IDEMPOTENT__DEADLINE", "3s")
+        .env(&format!("EOS__LISTENERS__SINKS__{}__DEADLINE", medium.listener().to_uppercase()), "3s")
         .start();
     is_done_with_all(&scene).await;
     service.stop().await;
@@ -163,14 +236,13 @@ async fn a_twin_of_one_that_runs_and_fails_is_handled_itself() {
     scene.kafka.delete_topic(&dead).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_that_slept_before_its_handler_runs_it_no_more() {
-    let scene = scene(1).await;
+async fn one_that_slept_before_its_handler_runs_it_no_more(medium: Medium) {
+    let scene = medium.scene(1).await;
     scene.produce(What::Insert, 20).await;
-    let sleeper = launch(&scene).fault("dedupe_after_claim@3=stop").start();
+    let sleeper = medium.launch(&scene).fault("dedupe_after_claim@3=stop").start();
     sleeper.sleeps().await;
     let begun = scene.told().begun_by(sleeper.pid());
-    let mut other = launch(&scene).start();
+    let mut other = medium.launch(&scene).start();
     is_done_with_all(&scene).await;
     sleeper.wake();
     stays("the one that woke up runs no handler", Duration::from_secs(3), async || {
@@ -184,17 +256,16 @@ async fn one_that_slept_before_its_handler_runs_it_no_more() {
     assert_each_once(&scene);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_that_slept_past_its_lease_in_its_handler_does_not_come_to_its_end() {
-    let scene = scene(1).await;
+async fn one_that_slept_past_its_lease_in_its_handler_does_not_come_to_its_end(medium: Medium) {
+    let scene = medium.scene(1).await;
     scene.close_gate();
     scene.produce(What::Hold, 1).await;
     scene.produce(What::Insert, 20).await;
-    let sleeper = launch(&scene).start();
+    let sleeper = medium.launch(&scene).start();
     scene.has_begun(1).await;
     sleeper.sleep().await;
     scene.open_gate();
-    let mut other = launch(&scene).start();
+    let mut other = medium.launch(&scene).start();
     is_done_with_all(&scene).await;
     sleeper.wake();
     sleeper.has_said("the claim of a record was lost while its handler ran").await;
@@ -215,13 +286,12 @@ async fn one_that_slept_past_its_lease_in_its_handler_does_not_come_to_its_end()
     assert_each_once(&scene);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn partitions_that_move_leave_each_order_once() {
-    let scene = scene(4).await;
+async fn partitions_that_move_leave_each_order_once(medium: Medium) {
+    let scene = medium.scene(4).await;
     let orders = scene.produce(What::Insert, 400).await;
-    let mut one = launch(&scene).start();
+    let mut one = medium.launch(&scene).start();
     scene.has_begun(20).await;
-    let mut other = launch(&scene).start();
+    let mut other = medium.launch(&scene).start();
     scene.produce_again(&orders[..100]).await;
     scene.produce(What::Insert, 400).await;
     scene.has_begun(500).await;
@@ -233,36 +303,29 @@ async fn partitions_that_move_leave_each_order_once() {
 }
 
 /// The claim that was made ahead is given back, so that nobody waits for its lease.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_leaves_no_claim_behind() {
-    let scene = scene(4).await;
+async fn a_stop_leaves_no_claim_behind(medium: Medium) {
+    let scene = medium.scene(4).await;
     scene.produce(What::Insert, 4_000).await;
-    let mut service = launch(&scene).start();
+    let mut service = medium.launch(&scene).start();
     scene.has_begun(100).await;
     service.stop().await;
     assert!(scene.told().begun() < 4_000, "it was stopped in mid-work");
-    let redis = Redis::at(&servers().redis);
-    let mut claims = 0;
-    for key in redis.keys(&format!("eos:{}:", scene.group)).await {
-        claims += usize::from(redis.ask::<Vec<u8>>(&format!("GET {key}")).await != b"done");
-    }
-    assert_eq!(claims, 0);
+    assert_eq!(medium.claims(&scene).await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_at_random_double_no_more_than_they_interrupt() {
-    let scene = scene(3).await;
+async fn kills_at_random_double_no_more_than_they_interrupt(medium: Medium) {
+    let scene = medium.scene(3).await;
     let mut kills = 0;
     for _ in 0..5 {
         let orders = scene.produce(What::Insert, 200).await;
         let before = scene.told().begun();
-        let mut dies = launch(&scene).start();
+        let mut dies = medium.launch(&scene).start();
         scene.has_begun(before + 40).await;
         scene.produce_again(&orders[..20]).await;
         dies.kill();
         kills += 1;
     }
-    let mut last = launch(&scene).start();
+    let mut last = medium.launch(&scene).start();
     is_done_with_all(&scene).await;
     last.stop().await;
     let finished = finished(&scene);
@@ -270,4 +333,25 @@ async fn kills_at_random_double_no_more_than_they_interrupt() {
     let twice: usize = finished.values().map(|times| times - 1).sum();
     // A kill finds one record of each partition between its effect and its mark, at the most.
     assert!(twice <= kills * 3, "{twice} were handled twice, in {kills} kills");
+}
+
+#[kafka_listener(topic = "idempotent.delivered", idempotent(database))]
+async fn delivered(Json(works): Json<bool>) -> HandlerResult {
+    tokio::task::yield_now().await;
+    if works { Ok(()) } else { Err("not yet".into()) }
+}
+
+/// What users' tests see of it: the same claim and the same mark, in their own database.
+#[tokio::test]
+async fn a_delivery_is_claimed_and_marked_as_by_a_worker() {
+    let scene = Scene::new(Kind::Postgres, 1, "none").await;
+    let pool = scene.database.postgres();
+    let record = |works: &str| {
+        let record = eos_runtime::Record::builder("idempotent.delivered").header("message-id", "mail-17");
+        record.payload(works).build()
+    };
+    let failed = deliver(record("false")).database(pool).await;
+    assert!(matches!(failed, Err(DeliverError::Failed(_))), "{failed:?}");
+    assert_eq!(deliver(record("true")).database(pool).await.expect("it works"), Delivered::Applied);
+    assert_eq!(deliver(record("true")).database(pool).await.expect("it is done"), Delivered::Duplicate);
 }

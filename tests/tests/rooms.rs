@@ -19,7 +19,7 @@ const DOORS: [(&str, &[&str]); 23] = [
     ("listener", &["kafka_tx", "extract", "error"]),
     ("kafka_tx", &["store", "source", "settings", "event", "record", "error", "trace"]),
     ("source", &["record", "error"]),
-    ("store", &["finding", "listener", "settings", "record", "error", "trace"]),
+    ("store", &["finding", "listener", "dedupe", "settings", "record", "error", "trace"]),
     ("dedupe", &["settings", "error"]),
     ("kafka", &["finding", "metrics", "source", "settings", "record", "error", "fault"]),
     (

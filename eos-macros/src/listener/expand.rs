@@ -8,8 +8,8 @@ use quote::{ToTokens, format_ident, quote_spanned};
 use syn::Ident;
 
 use super::model::{
-    AtOnce, DeadLetters, Dedupe, Id, IdSource, Idempotent, Listener, Mode, OnFailure, OnOutage, Parameter,
-    Retry, Topics,
+    AtOnce, DeadLetters, Dedupe, Id, IdSource, Idempotent, Listener, Medium, Mode, OnFailure, OnOutage,
+    Parameter, Retry, Topics,
 };
 use crate::shared::spans::{at, eos, ours};
 
@@ -143,11 +143,20 @@ fn idempotent(idempotent: &Idempotent) -> TokenStream {
         OnOutage::Wait => format_ident!("Wait"),
         OnOutage::Process => format_ident!("Process"),
     };
-    let (ttl, lease) = (idempotent.ttl_ms, idempotent.lease_ms);
+    let medium = match &idempotent.medium {
+        Medium::Redis { ttl_ms } => {
+            quote_spanned!(ours()=> Redis { ttl: #eos::Duration::from_millis(#ttl_ms) })
+        }
+        Medium::Database(name) => {
+            let name = option(name.as_ref());
+            quote_spanned!(ours()=> Database(#name))
+        }
+    };
+    let lease = idempotent.lease_ms;
     quote_spanned! {ours()=>
         #eos::Mode::Idempotent(#eos::Idempotent {
+            medium: #eos::Medium::#medium,
             id: #eos::IdSource::#id,
-            ttl: #eos::Duration::from_millis(#ttl),
             lease: #eos::Duration::from_millis(#lease),
             on_outage: #eos::OnOutage::#on_outage,
         })
@@ -494,10 +503,58 @@ mod tests {
                     concurrency: 1u16,
                     concurrency_per_partition: 1u16,
                     mode: ::Mode::Idempotent(::Idempotent {
+                        medium: ::Medium::Redis {
+                            ttl: ::Duration::from_millis(86400000u64),
+                        },
                         id: ::IdSource::Header("order-id"),
-                        ttl: ::Duration::from_millis(86400000u64),
                         lease: ::Duration::from_millis(10000u64),
                         on_outage: ::OnOutage::Process,
+                    }),
+                    retry: ::Retry {
+                        max: Option::None,
+                        backoff: Option::None,
+                        factor: Option::None,
+                        max_backoff: Option::None,
+                        jitter: Option::None,
+                    },
+                    on_failure: ::OnFailure::Block,
+                    dead_letters: ::DeadLetters::Topic(Option::None),
+                    needs: |__needs| {
+                        <Json<OrderPlaced> as ::FromRecord>::needs(__needs);
+                    },
+                    body: || ::Body::Plain(|__delivery| ::std::boxed::Box::pin(async move {
+                        let __0 = <Json<OrderPlaced> as ::FromRecord>::from_record(__delivery)?;
+                        <HandlerResult as ::IntoOutcome>::into_outcome(on_order(__0).await)
+                    })),
+                };
+            "#]],
+        );
+    }
+
+    #[test]
+    fn an_idempotent_listener_that_remembers_in_a_database() {
+        let function = quote!(
+            async fn on_order(Json(order): Json<OrderPlaced>) -> HandlerResult {
+                Ok(())
+            }
+        );
+        printed(
+            quote!(topic = "event.order", idempotent(database = "orders", lease = "10s")),
+            function,
+            &expect![[r#"
+                const RECORD: ListenerSpec = ::ListenerSpec {
+                    id: ::core::concat!(::core::module_path!(), "::on_order"),
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    topics: &["event.order"],
+                    group: Option::None,
+                    deadline: ::Duration::from_millis(30000u64),
+                    concurrency: 1u16,
+                    mode: ::Mode::Idempotent(::Idempotent {
+                        medium: ::Medium::Database(Option::Some("orders")),
+                        id: ::IdSource::MessageId,
+                        lease: ::Duration::from_millis(10000u64),
+                        on_outage: ::OnOutage::Wait,
                     }),
                     retry: ::Retry {
                         max: Option::None,

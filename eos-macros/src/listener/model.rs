@@ -99,13 +99,22 @@ pub(crate) enum Dedupe {
     Position,
 }
 
-/// `idempotent(redis, …)`.
+/// `idempotent(redis, …)`, `idempotent(database, …)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Idempotent {
+    pub(crate) medium: Medium,
     pub(crate) id: IdSource,
-    pub(crate) ttl_ms: u64,
     pub(crate) lease_ms: u64,
     pub(crate) on_outage: OnOutage,
+}
+
+/// What remembers ids.
+#[derive(Debug, Clone)]
+pub(crate) enum Medium {
+    /// `redis`, with how long an id is remembered.
+    Redis { ttl_ms: u64 },
+    /// `database`, or `database = "…"`.
+    Database(Option<LitStr>),
 }
 
 /// `id = …`.

@@ -20,9 +20,18 @@ pub(crate) struct PlannedDatabase {
     pub(crate) schema: String,
     pub(crate) migrate: Migrate,
     pub(crate) max_connections: u32,
+    /// Whether a listener claims ids in it, on a connection beside those of attempts.
+    pub(crate) has_claims: bool,
     pub(crate) verify_every: Duration,
     /// What is known of its outbox while it runs.
     pub(crate) sounding: Arc<Sounding>,
+}
+
+/// What a listener wants a database for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Asks {
+    Transactional,
+    Idempotent,
 }
 
 /// Finds databases for listeners, and lists each that was asked for once.
@@ -43,10 +52,10 @@ impl<'a> Databases<'a> {
     }
 
     /// The database that `who` asked for by name, or the one there is.
-    pub(super) fn find(&mut self, who: &str, name: Option<&str>) -> Option<DatabaseRef> {
+    pub(super) fn find(&mut self, who: &str, asks: Asks, name: Option<&str>) -> Option<DatabaseRef> {
         let name = match name {
             Some(name) => name,
-            None => self.only_one(who)?,
+            None => self.only_one(who, asks)?,
         };
         if !self.names().contains(&name) {
             let near = nearest(name, self.names());
@@ -57,6 +66,11 @@ impl<'a> Databases<'a> {
             return None;
         }
         self.plan(name)
+    }
+
+    /// A listener claims ids in it.
+    pub(super) fn has_claims(&mut self, database: DatabaseRef) {
+        self.needed[database.0].has_claims = true;
     }
 
     /// One that the application gives, whether or not a listener asks for it: its services may publish.
@@ -96,20 +110,24 @@ impl<'a> Databases<'a> {
         names
     }
 
-    fn only_one(&self, who: &str) -> Option<&'a str> {
+    fn only_one(&self, who: &str, asks: Asks) -> Option<&'a str> {
+        let (is, example) = match asks {
+            Asks::Transactional => ("transactional", "transactional(database = \"…\")"),
+            Asks::Idempotent => ("`idempotent(database)`", "idempotent(database = \"…\")"),
+        };
         match self.names().as_slice() {
             [only] => Some(only),
             names if names.contains(&DEFAULT) => Some(DEFAULT),
             [] => {
                 self.found.add(format!(
-                    "listener `{who}` is transactional, and there is no database; set `[database] url` \
+                    "listener `{who}` is {is}, and there is no database; set `[database] url` \
                      (`EOS_DATABASE_URL`), or give a pool by `app().database(&pool)`"
                 ));
                 None
             }
             names => {
                 self.found.add(format!(
-                    "listener `{who}` does not say which database: say `transactional(database = \"…\")` with {}",
+                    "listener `{who}` does not say which database: say `{example}` with {}",
                     either(names.iter().copied())
                 ));
                 None
@@ -134,6 +152,7 @@ impl<'a> Databases<'a> {
             schema,
             migrate: settings.migrate,
             max_connections: settings.max_connections,
+            has_claims: false,
             verify_every: settings.verify_every,
             sounding: Arc::default(),
         });

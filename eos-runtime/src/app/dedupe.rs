@@ -1,15 +1,17 @@
-//! What idempotent listeners share, and what each of them has of its own. Nothing is connected before the first claim.
+//! What idempotent listeners share, and what each of them has of its own. Redis is not connected before the first claim.
 
 use std::sync::Arc;
 
+use super::open::Opened;
+use super::plan::Plan;
 use crate::consumer::{Chain, Deduped};
-use crate::dedupe::{Claims, Link, Times};
-use crate::listener::resolved::{Listener, Promise};
+use crate::dedupe::{self, Claims, Keys, Link};
+use crate::listener::resolved::{Listener, Medium, Promise};
 use crate::settings::{Found, Given, Redis};
 
 /// The way to Redis, where a listener needs one; what is in its way is noted.
 pub(super) fn link(listeners: &[Listener], redis: &Redis, found: &Found) -> Option<Arc<Link>> {
-    let asks = |listener: &&Listener| matches!(listener.promise, Promise::Idempotent(..));
+    let asks = |listener: &&Listener| matches!(&listener.promise, Promise::Idempotent(_, options) if matches!(options.medium, Medium::Redis { .. }));
     let listener = listeners.iter().find(asks)?.id;
     let address = match &redis.address {
         Given::As(address) => address,
@@ -33,12 +35,15 @@ pub(super) fn link(listeners: &[Listener], redis: &Redis, found: &Found) -> Opti
 }
 
 /// A listener's claims, where it is idempotent.
-pub(super) fn deduped(listener: &Listener, redis: &Redis, link: Option<&Arc<Link>>) -> Option<Deduped> {
+pub(super) fn deduped(listener: &Listener, plan: &Plan, databases: &[Opened]) -> Option<Deduped> {
     let Promise::Idempotent(_, options) = listener.promise else { return None };
-    let times = Times { ttl: options.ttl, lease: options.lease };
-    Some(Deduped {
-        claims: Claims::new(Arc::clone(link?), &redis.prefix, &listener.group, times),
-        id: options.id,
-        on_outage: options.on_outage,
-    })
+    let group = &listener.group;
+    let medium: Box<dyn dedupe::Medium> = match options.medium {
+        Medium::Redis { ttl } => {
+            let link = Arc::clone(plan.redis.as_ref()?);
+            Box::new(Keys::new(link, &plan.settings.redis.prefix, group, ttl))
+        }
+        Medium::Database(database) => databases[database.0].claims(group, &plan.databases[database.0]),
+    };
+    Some(Deduped { claims: Claims::new(medium, options.lease), id: options.id, on_outage: options.on_outage })
 }

@@ -50,7 +50,7 @@ impl App {
         for planned in &plan.databases {
             opened.push(open(planned, &care).await.map_err(setup)?);
         }
-        let work = works(&plan, None, None).remove(0);
+        let work = works(&plan, &opened, None, None).remove(0);
         let outcome = through(&plan.listeners[0].promise, &work, &opened, record).await;
         stop.cancel();
         tasks.close();

@@ -13,10 +13,12 @@ use tokio_util::task::TaskTracker;
 use super::databases::PlannedDatabase;
 use super::target::Target;
 use crate::consumer::{Bound, Chain, Seats, Vigil};
+use crate::dedupe::Medium;
 use crate::error::Error;
 use crate::settings::Migrate;
 use crate::store::{
-    Dialect, Fault, LetterDialect, MigrateError, MigrateMode, RelayDialect, Store, SweepCursor,
+    ClaimDialect, ClaimTable, Fault, LetterDialect, MigrateError, MigrateMode, RelayDialect, Store,
+    SweepCursor,
 };
 
 /// A database that is open, for the workers of its listeners.
@@ -86,7 +88,7 @@ async fn ready<D, P, F>(
     care: &Caretaking<'_>,
 ) -> Result<Bound<D>, Error>
 where
-    D: LetterDialect + RelayDialect,
+    D: LetterDialect + RelayDialect + ClaimDialect,
     P: Fn() -> F,
     F: Future<Output = sqlx::Result<()>>,
 {
@@ -98,10 +100,11 @@ where
     let tables = |source: MigrateError| Error::Tables { name: planned.name.clone(), source: source.into() };
     D::migrate(&store, mode).await.map_err(tables)?;
 
-    let bound =
-        Bound { store: Arc::new(store), seats: Seats::new(planned.max_connections), vigil: Vigil::default() };
+    // A claim does not wait for attempts to end.
+    let of_attempts = planned.max_connections.saturating_sub(u32::from(planned.has_claims));
+    let bound = Bound { store: Arc::new(store), seats: Seats::new(of_attempts), vigil: Vigil::default() };
     let watching = bound.vigil.clone().keep(Arc::clone(&bound.store), planned.verify_every);
-    let sweeping = sweep(Arc::clone(&bound.store), care.retention);
+    let sweeping = sweep(Arc::clone(&bound.store), care.retention, planned.has_claims);
     let sounding = Arc::clone(&planned.sounding).keep(Arc::clone(&bound.store), planned.name.clone());
     care.watch(async {
         tokio::join!(watching, sweeping, sounding);
@@ -133,6 +136,19 @@ where
 }
 
 impl Opened {
+    /// Its claims of a group's ids.
+    pub(super) fn claims(&self, group: &Arc<str>, planned: &PlannedDatabase) -> Box<dyn Medium> {
+        let (name, setting) = (&planned.name, &planned.setting);
+        match self {
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(bound) => Box::new(ClaimTable::new(&bound.store, group, name, setting)),
+            #[cfg(feature = "mysql")]
+            Opened::MySql(bound) => Box::new(ClaimTable::new(&bound.store, group, name, setting)),
+            #[cfg(feature = "sqlite")]
+            Opened::Sqlite(bound) => Box::new(ClaimTable::new(&bound.store, group, name, setting)),
+        }
+    }
+
     /// Closes the pool, when all that used it has ended. A connection whose statement was given up, because the server did not
     /// answer, is not waited for: it may hang for as long as the server does.
     pub(super) async fn close(&self) {
@@ -153,8 +169,9 @@ impl Opened {
     }
 }
 
-/// Forgets ids older than `retention`, a small stretch of the inbox at a time, round and round.
-async fn sweep<D: Dialect>(store: Arc<Store<D>>, retention: Duration) {
+/// Forgets ids older than `retention`, a small stretch of the inbox at a time, round and round; and, once a round, claims that
+/// nobody came back for.
+async fn sweep<D: ClaimDialect>(store: Arc<Store<D>>, retention: Duration, has_claims: bool) {
     /// Where something was deleted there is more, probably; elsewhere there is no hurry.
     const MORE: Duration = Duration::from_millis(100);
     const NOTHING: Duration = Duration::from_secs(1);
@@ -162,7 +179,13 @@ async fn sweep<D: Dialect>(store: Arc<Store<D>>, retention: Duration) {
 
     let mut cursor = SweepCursor::default();
     loop {
-        let sweeping = tokio::time::timeout(ROUND, D::sweep(&store, cursor.clone(), retention)).await;
+        let sweeping = async {
+            if has_claims && cursor == SweepCursor::default() {
+                D::sweep_claims(&store).await?;
+            }
+            D::sweep(&store, cursor.clone(), retention).await
+        };
+        let sweeping = tokio::time::timeout(ROUND, sweeping).await;
         let pause = match sweeping.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(swept) => {
                 let at_the_end = swept.next.is_none();

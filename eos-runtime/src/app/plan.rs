@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::builder::App;
 use super::checks;
-use super::databases::{Databases, PlannedDatabase};
+use super::databases::{Asks, Databases, PlannedDatabase};
 use super::dedupe::link;
 use super::select::Selection;
 use super::target::Target;
@@ -15,10 +15,11 @@ use crate::dedupe::Link;
 use crate::error::Error;
 use crate::extract::{Needs, States};
 use crate::kafka_tx::KafkaTx;
-use crate::listener::resolved::{DeadLetterTopic, DeadLetters, Listener, Promise};
+use crate::listener::resolved::{DeadLetterTopic, DeadLetters, Idempotent, Listener, Medium, Promise};
 use crate::listener::retry::RetryPolicy;
 use crate::listener::spec::{
-    Body, DeadLetters as Spoken, ExactlyOnce, ListenerSpec, Mode, OnFailure, Transactional, TxHandler,
+    self, Body, DeadLetters as Spoken, ExactlyOnce, ListenerSpec, Mode, OnFailure, PlainHandler,
+    Transactional, TxHandler,
 };
 use crate::settings::{
     self, DatabaseKind, DeadLetter, Environment, File, Found, Given, ListenerOverride, RelayRuns,
@@ -342,7 +343,7 @@ impl<'a> Making<'a> {
                 return self.exactly_once(spec, exactly_once, handler);
             }
             (Mode::Idempotent(options), Body::Plain(handler)) => {
-                return Some(Promise::Idempotent(handler, options));
+                return self.idempotent(spec, options, handler);
             }
             (Mode::Transactional(transactional), _) => transactional,
             // The attribute lets nobody write this.
@@ -351,7 +352,7 @@ impl<'a> Making<'a> {
                 return None;
             }
         };
-        let database = self.databases.find(spec.id, transactional.database)?;
+        let database = self.databases.find(spec.id, Asks::Transactional, transactional.database)?;
         let Some((kind, parameter)) = kind_of(body) else {
             self.found.add(format!("listener `{}` is `transactional` and takes no transaction", spec.id));
             return None;
@@ -370,6 +371,25 @@ impl<'a> Making<'a> {
             transactional;
         let key_slots = over.and_then(|over| over.key_slots).unwrap_or(key_slots);
         Some(Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, key_slots, body })
+    }
+
+    /// Ids are remembered in Redis, or in a database's inbox.
+    fn idempotent(
+        &mut self,
+        spec: &ListenerSpec,
+        options: spec::Idempotent,
+        handler: PlainHandler,
+    ) -> Option<Promise> {
+        let spec::Idempotent { medium, id, lease, on_outage } = options;
+        let medium = match medium {
+            spec::Medium::Redis { ttl } => Medium::Redis { ttl },
+            spec::Medium::Database(name) => {
+                let database = self.databases.find(spec.id, Asks::Idempotent, name)?;
+                self.databases.has_claims(database);
+                Medium::Database(database)
+            }
+        };
+        Some(Promise::Idempotent(handler, Idempotent { medium, id, lease, on_outage }))
     }
 
     /// The topic that the listener returns to is known before it returns anything.
@@ -411,7 +431,7 @@ impl<'a> Making<'a> {
         }
         for name in &needs.databases {
             // A mistake is noted there; the extractor finds the database by name.
-            self.databases.find(spec.id, Some(name));
+            self.databases.find(spec.id, Asks::Transactional, Some(name));
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) async fn serve(
     };
     let opened = opened?;
     let letters = send_letters(&plan, &broker.client, &opened.databases, &care)?;
-    let works = works(&plan, opened.cluster_id.as_ref(), letters.as_ref());
+    let works = works(&plan, &opened.databases, opened.cluster_id.as_ref(), letters.as_ref());
     care.watch(look(works.clone(), cluster.clone()));
     let mut relays = Relays::start(&plan, &broker.client, &opened.databases);
     let started = consumers(&plan, &broker.client, &cluster, &works, &opened.databases);
@@ -181,7 +181,12 @@ async fn start(plan: &Plan, care: &Caretaking<'_>, cluster: &Cluster) -> Result<
 }
 
 /// What the workers of each listener share, in the plan's order.
-pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&LetterBox>) -> Vec<Arc<Work>> {
+pub(super) fn works(
+    plan: &Plan,
+    databases: &[Opened],
+    cluster: Option<&Arc<str>>,
+    letters: Option<&LetterBox>,
+) -> Vec<Arc<Work>> {
     let settings = &plan.settings;
     let id_headers: Arc<[String]> = settings.inbox.id_headers.clone().into();
     let watchdog = Watchdog::start();
@@ -197,7 +202,7 @@ pub(super) fn works(plan: &Plan, cluster: Option<&Arc<str>>, letters: Option<&Le
             max_wait: Duration::ZERO,
             key_slots: 1,
             take_on_every: Duration::MAX,
-            deduped: deduped(listener, &settings.redis, plan.redis.as_ref()),
+            deduped: deduped(listener, plan, databases),
             states: plan.states.clone(),
             id_headers: Arc::clone(&id_headers),
             classify: plan.classify.clone(),

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::builder::{App, app};
 use super::plan::Plan;
 use crate::error::Error;
-use crate::listener::resolved::{DatabaseRef, Promise};
+use crate::listener::resolved::{self, DatabaseRef, Promise};
 use crate::listener::spec::{
-    Body, DeadLetters, Dedupe, Handler, Isolation, ListenerSpec, Mode, OnFailure, Retry, Transactional,
+    Body, DeadLetters, Dedupe, Handler, IdSource, Idempotent, Isolation, ListenerSpec, Medium, Mode,
+    OnFailure, OnOutage, Retry, Transactional,
 };
 use crate::settings::{Environment, Mistakes};
 
@@ -227,6 +228,50 @@ mod with_postgres {
             body: || Body::Postgres(Handler::One(|_, _| Box::pin(async { Ok(()) }))),
             ..plain(id, topics)
         }
+    }
+
+    fn remembering(id: &'static str, database: Option<&'static str>) -> ListenerSpec {
+        let mode = Idempotent {
+            medium: Medium::Database(database),
+            id: IdSource::default(),
+            lease: Duration::from_secs(30),
+            on_outage: OnOutage::default(),
+        };
+        ListenerSpec { mode: Mode::Idempotent(mode), ..plain(id, &["remembered"]) }
+    }
+
+    /// It takes no transaction, so any kind of database will do; one more connection is kept free for its claims.
+    #[test]
+    fn an_idempotent_listener_gets_the_one_database_or_the_one_that_it_names() {
+        let claims_in = |spec, more: &[(&str, &str)]| {
+            let plan = plan(app(), vec![transactional("a", &["t"]), spec], more).expect("no mistake");
+            let Promise::Idempotent(_, options) = plan.listeners[1].promise else { panic!("idempotent") };
+            let resolved::Medium::Database(database) = options.medium else { panic!("in a database") };
+            let of: Vec<_> = plan.databases.iter().map(|d| (d.name.clone(), d.has_claims)).collect();
+            (plan.databases[database.0].name.clone(), of)
+        };
+        let one = ("EOS_DATABASE_URL", "postgres://db/shop");
+        let (name, of) = claims_in(remembering("b", None), &[one]);
+        assert_eq!((name.as_str(), of), ("default", vec![("default".to_owned(), true)]));
+        let more = [one, ("EOS__DATABASES__AUDIT__URL", "postgres://db/audit")];
+        let (name, of) = claims_in(remembering("b", Some("audit")), &more);
+        assert_eq!(name, "audit");
+        assert_eq!(of, [("default".to_owned(), false), ("audit".to_owned(), true)]);
+    }
+
+    #[test]
+    fn an_idempotent_listener_without_its_database_is_told_how_to_name_one() {
+        let said = mistake(app(), vec![remembering("b", None)], &[]);
+        assert!(
+            said.starts_with("listener `b` is `idempotent(database)`, and there is no database"),
+            "{said}"
+        );
+        let several = [
+            ("EOS__DATABASES__SHOP__URL", "postgres://db/shop"),
+            ("EOS__DATABASES__AUDIT__URL", "postgres://db/audit"),
+        ];
+        let said = mistake(app(), vec![remembering("b", None)], &several);
+        assert!(said.ends_with("say `idempotent(database = \"…\")` with `audit` or `shop`"), "{said}");
     }
 
     fn pool() -> sqlx::PgPool {

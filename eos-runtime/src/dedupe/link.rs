@@ -67,7 +67,7 @@ impl Link {
     /// # Errors
     /// An address that the crate cannot use.
     pub(crate) fn new(settings: &Redis, address: &RedisAddress) -> Result<Arc<Self>, Down> {
-        let maker = maker(settings, address).map_err(|error| Down(error.into()))?;
+        let maker = maker(settings, address).map_err(Down::of_redis)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(settings.connect_timeout))
             .set_response_timeout(Some(settings.response_timeout));
@@ -93,7 +93,7 @@ impl Link {
         token: &[u8],
         time: Duration,
     ) -> Result<i64, Down> {
-        self.try_run(script, key, token, time).await.map_err(|error| Down(error.into()))
+        self.try_run(script, key, token, time).await.map_err(Down::of_redis)
     }
 
     async fn try_run(&self, script: Script, key: &[u8], token: &[u8], time: Duration) -> RedisResult<i64> {

@@ -1,17 +1,7 @@
 //! What is done to a key, each in one step on the server: it looks at who holds the key before it does anything.
 //!
 //! A key is absent, holds the token of whoever claims it (with a lease), or the word `done` (with the listener's `ttl`). The
-//! scripts use nothing that is newer than Redis 2.6.12.
-//!
-//! | | absent | mine | another's | done |
-//! |---|---|---|---|---|
-//! | [`CLAIM`] | mine | mine, lease anew | wait | skip |
-//! | [`RENEW`] | mine | lease anew | lost | lost |
-//! | [`MARK`] | done | done | done | done |
-//! | [`RELEASE`] | – | absent | – | – |
-//!
-//! *Mark* alone writes whoever holds the key, since a finished run is a fact: whoever took a lease that had run out is running
-//! it a second time already, and if that one fails it must not be run a third time. It says what it found.
+//! scripts use nothing that is newer than Redis 2.6.12, and each is the line of that name in the table of `medium.rs`.
 
 /// Each takes the key, the token, and for how many milliseconds.
 pub(crate) type Script = &'static str;

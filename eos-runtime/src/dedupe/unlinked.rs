@@ -14,7 +14,7 @@ pub(crate) enum Link {}
 impl Link {
     /// Refuses.
     pub(crate) fn new(_: &Redis, _: &RedisAddress) -> Result<Arc<Self>, Down> {
-        Err(Down("this binary was built without it".into()))
+        Err(Down::of_redis("this binary was built without it"))
     }
 
     /// Never called.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
-use super::spec::{Body, Dedupe, Idempotent, Isolation, OnFailure, PlainHandler, TxHandler};
+use super::spec::{Body, Dedupe, IdSource, Isolation, OnFailure, OnOutage, PlainHandler, TxHandler};
 use crate::kafka_tx::KafkaTx;
 
 /// One listener that runs in this process.
@@ -106,6 +106,25 @@ pub(crate) enum Promise {
         /// Any but [`Body::Plain`].
         body: Body,
     },
+}
+
+/// How an idempotent listener knows what it has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Idempotent {
+    pub(crate) medium: Medium,
+    pub(crate) id: IdSource,
+    /// How long a claim outlives a process that died.
+    pub(crate) lease: Duration,
+    pub(crate) on_outage: OnOutage,
+}
+
+/// What remembers its ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// Redis, each for so long once it is done.
+    Redis { ttl: Duration },
+    /// This one's inbox.
+    Database(DatabaseRef),
 }
 
 /// A database of the plan, by its place in the list.

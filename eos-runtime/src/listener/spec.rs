@@ -60,17 +60,29 @@ pub enum Mode {
     Idempotent(Idempotent),
 }
 
-/// The arguments of `idempotent(redis, …)`.
+/// The arguments of `idempotent(redis, …)` or `idempotent(database, …)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Idempotent {
+    /// `redis` or `database`: what remembers ids.
+    pub medium: Medium,
     /// `id = …`: what a duplicate is known by.
     pub id: IdSource,
-    /// `ttl = "7d"`: how long an id that was processed is remembered.
-    pub ttl: Duration,
     /// `lease = "30s"`: how long a claim outlives a process that died.
     pub lease: Duration,
     /// `on_outage = "…"`.
     pub on_outage: OnOutage,
+}
+
+/// What remembers ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// Redis.
+    Redis {
+        /// `ttl = "7d"`: how long an id that was processed is remembered.
+        ttl: Duration,
+    },
+    /// The inbox of a database, by `database` or `database = "…"`: a name under `[databases]`; `None` where there is one.
+    Database(Option<&'static str>),
 }
 
 /// What a duplicate is known by.

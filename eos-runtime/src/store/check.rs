@@ -84,11 +84,12 @@ pub(crate) fn unseen(what: &str, error: &sqlx::Error) -> Finding {
 
 /// What the tables' users do to each of them.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-pub(crate) const RIGHTS: [(&str, &[&str]); 9] = [
+pub(crate) const RIGHTS: [(&str, &[&str]); 10] = [
     ("eos_schema", &["select"]),
     ("eos_position", &["select", "insert", "update"]),
     ("eos_stream", &["select", "insert"]),
     ("eos_inbox", &["select", "insert", "update", "delete"]),
+    ("eos_claim", &["select", "insert", "update", "delete"]),
     ("eos_dead_letter", &["select", "insert", "update"]),
     ("eos_outbox", &["select", "insert", "update", "delete"]),
     ("eos_lane", &["select", "insert", "update", "delete"]),

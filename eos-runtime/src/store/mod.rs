@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod claims;
 #[cfg(test)]
 mod conformance;
 mod dead_letter;
@@ -13,6 +14,8 @@ mod freshness;
 mod guard;
 mod hex;
 mod key_slot;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod lent;
 mod migrate;
 mod moves;
 #[cfg(feature = "mysql")]
@@ -34,6 +37,7 @@ use uuid::Uuid;
 
 pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle, Open, Rest};
 pub(crate) use check::{CheckDialect, check};
+pub(crate) use claims::{ClaimDialect, ClaimTable};
 pub(crate) use dead_letter::{
     DeadLetter, Filter, LetterDialect, ParkedRow, Reason, State, Stored, Unpublished, Verdict,
 };

@@ -179,6 +179,20 @@ async fn idempotent_always(Json(order): Json<Order>, meta: RecordMeta) -> Handle
     on_idempotent(&order, &meta).await
 }
 
+/// Those that remember in the scene's database.
+#[kafka_listener(topic = "${app.topic}", idempotent(database, lease = "2s"))]
+async fn remembering(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
+#[kafka_listener(
+    topic = "${app.topic}",
+    idempotent(database = "default", lease = "2s", on_outage = "process")
+)]
+async fn remembering_always(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {
+    on_idempotent(&order, &meta).await
+}
+
 /// Those that know a duplicate by something else.
 #[kafka_listener(topic = "${app.topic}", idempotent(redis, id = "position", lease = "2s"))]
 async fn idempotent_by_position(Json(order): Json<Order>, meta: RecordMeta) -> HandlerResult {

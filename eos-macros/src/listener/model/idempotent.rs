@@ -1,15 +1,17 @@
-//! `idempotent(redis, …)`: where ids are remembered, for how long, and what they are.
+//! `idempotent(redis, …)` and `idempotent(database, …)`: where ids are remembered, for how long, and what they are.
 
 use std::time::Duration;
 
-use syn::{Expr, Lit};
+use proc_macro2::Ident;
+use syn::{Expr, Lit, LitStr};
 
 use super::signature::Shape;
 use super::words::{Words, misplaced};
-use super::{IdSource, Idempotent, Mode, OnOutage};
+use super::{IdSource, Idempotent, Medium, Mode, OnOutage};
 use crate::shared::arguments::{Argument, Value, each, literal};
 use crate::shared::mistakes::Mistakes;
-use crate::shared::values::{checked, choice, once_each, wrong_kind};
+use crate::shared::text;
+use crate::shared::values::{checked, choice, once_each, string, wrong_kind};
 
 pub(super) const INSIDE: [&str; 3] = ["ttl", "lease", "on_outage"];
 const KNOWN: [&str; 6] = ["redis", "database", "ttl", "id", "lease", "on_outage"];
@@ -20,8 +22,8 @@ const LEASE_MS: u64 = 30_000;
 impl Idempotent {
     pub(super) fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
         let mut read = Idempotent {
+            medium: Medium::Redis { ttl_ms: TTL_MS },
             id: IdSource::MessageId,
-            ttl_ms: TTL_MS,
             lease_ms: LEASE_MS,
             on_outage: OnOutage::default(),
         };
@@ -30,19 +32,15 @@ impl Idempotent {
             Value::Inside(tokens) => each(tokens.clone(), mistakes),
             Value::Absent | Value::Given(_) => Vec::new(),
         };
-        let mut has_place = false;
+        let mut places = Places::default();
         for argument in once_each(&inside, mistakes) {
             match argument.word().as_str() {
-                "redis" => has_place = bare(argument, mistakes),
-                "database" => {
-                    has_place = true;
-                    mistakes.at(
-                        &argument.name,
-                        "`database` is not available here yet; write `idempotent(redis, …)`, or `transactional`, which \
-                         dedupes in the database in the same commit",
-                    );
+                "redis" => places.redis = bare(argument, mistakes),
+                "database" => places.database = Some((argument.name.clone(), named(argument, mistakes))),
+                "ttl" => {
+                    let ttl = span(argument, "7d", TTL, mistakes).unwrap_or(TTL_MS);
+                    places.ttl = Some((argument.name.clone(), ttl));
                 }
-                "ttl" => read.ttl_ms = span(argument, "7d", TTL, mistakes).unwrap_or(read.ttl_ms),
                 "lease" => read.lease_ms = span(argument, "30s", LEASE, mistakes).unwrap_or(read.lease_ms),
                 "id" => read.id = IdSource::read(argument, mistakes),
                 "on_outage" => read.on_outage = choice(argument, &ON_OUTAGE, mistakes).unwrap_or_default(),
@@ -51,10 +49,14 @@ impl Idempotent {
                 }
             }
         }
-        if !has_place && mistakes.len() == before {
-            mistakes.at(&argument.name, "where are ids remembered? write `idempotent(redis, ttl = \"7d\")`");
+        if !places.redis && places.database.is_none() && mistakes.len() == before {
+            mistakes.at(
+                &argument.name,
+                "where are ids remembered? write `idempotent(redis, ttl = \"7d\")`, or `idempotent(database)`",
+            );
         }
-        if read.ttl_ms < read.lease_ms {
+        read.medium = places.medium(mistakes);
+        if matches!(read.medium, Medium::Redis { ttl_ms } if ttl_ms < read.lease_ms) {
             mistakes.at(
                 &argument.name,
                 "`ttl`, for which an id that was processed is remembered, is shorter than `lease`, for which one is claimed",
@@ -64,7 +66,41 @@ impl Idempotent {
     }
 }
 
-/// A place takes no value.
+/// What was said of where ids are remembered, of which there is to be one.
+#[derive(Default)]
+struct Places {
+    redis: bool,
+    database: Option<(Ident, Option<LitStr>)>,
+    ttl: Option<(Ident, u64)>,
+}
+
+impl Places {
+    fn medium(self, mistakes: &mut Mistakes) -> Medium {
+        let ttl_ms = self.ttl.as_ref().map_or(TTL_MS, |(_, ttl)| *ttl);
+        let Some((word, name)) = self.database else { return Medium::Redis { ttl_ms } };
+        if self.redis {
+            mistakes
+                .at(&word, "`redis` and `database` together; ids are remembered in one of them, keep one");
+        } else if let Some((ttl, _)) = &self.ttl {
+            mistakes.at(
+                ttl,
+                "`ttl` is for `redis`; an inbox remembers all its ids for as long as `[inbox] retention` of the settings says \
+                 (7 days by default)",
+            );
+        }
+        Medium::Database(name)
+    }
+}
+
+/// `database`, or `database = "orders"` where there are several.
+fn named(argument: &Argument, mistakes: &mut Mistakes) -> Option<LitStr> {
+    match &argument.value {
+        Value::Absent => None,
+        Value::Given(_) | Value::Inside(_) => string(argument, "orders", text::name, mistakes),
+    }
+}
+
+/// Redis takes no value.
 fn bare(argument: &Argument, mistakes: &mut Mistakes) -> bool {
     match &argument.value {
         Value::Absent => {}

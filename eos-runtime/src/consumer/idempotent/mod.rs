@@ -9,7 +9,8 @@
 //! | another has claimed it | its partition waits: whether that one succeeds is not known yet, so skipping could lose it |
 //! | the claim is lost while the handler runs | the handler is dropped, and the claim begins anew; no attempt is counted |
 //! | the handler failed | the claim is given back before anything else |
-//! | Redis is down | an outage: nothing is handled, or marked, until it is back; `on_outage = "process"` goes on without it |
+//! | what remembers ids is down | an outage: nothing is handled, or marked, until it is back; `on_outage = "process"` goes on without it |
+//! | it refuses what it is asked | no outage, but waited for as one, and said as an error: a person must look |
 //!
 //! A record without an id is handled like any other listener's. The offset is stored after the mark. While a next record is
 //! queued, its claim travels with the mark; it is given back where it is not worked off.
@@ -75,7 +76,7 @@ impl Deduped {
     /// A claim of the record's id, where it has one.
     fn claim_of(&self, work: &Work, record: &Record) -> Option<Claim> {
         let id = id::of(work, self.id, record)?;
-        Some(self.claims.of(record.topic(), id.as_bytes()))
+        Some(self.claims.of(record.topic_shared(), id.as_bytes()))
     }
 }
 
@@ -207,8 +208,9 @@ impl<'w> Claimer<'w> {
                     self.work.counts.claims_lost.one();
                     tracing::warn!(
                         listener = %self.work.id,
-                        "the claim of a record was lost while its handler ran (its lease had run out, or Redis forgot it), and \
-                         another has it; the handler is dropped, and what it has done so far may be done twice"
+                        "the claim of a record was lost while its handler ran (its lease had run out, or {} forgot it), and another \
+                         has it; the handler is dropped, and what it has done so far may be done twice",
+                        self.deduped.claims.medium()
                     );
                     return None;
                 }
@@ -301,28 +303,34 @@ impl<'w> Claimer<'w> {
         self.deduped.claim_of(self.work, record)
     }
 
-    /// Whether the listener handles records while Redis is down.
+    /// Whether the listener handles records while what remembers ids is down.
     fn goes_on(&self, down: &Down, record: &Record) -> bool {
-        let goes_on = self.deduped.on_outage == OnOutage::Process;
+        let goes_on = self.deduped.on_outage == OnOutage::Process && down.is_outage();
         if goes_on {
             self.work.counts.undeduped.one();
             tracing::debug!(
                 listener = %self.work.id, topic = record.topic(), partition = record.partition(), offset = record.offset(),
-                error = %Chain(down), "Redis is down, and the listener goes on without it"
+                error = %Chain(down), "{} is down, and the listener goes on without it", self.deduped.claims.medium()
             );
         }
         goes_on
     }
 
-    /// Waits for Redis; revocation ends the wait.
+    /// Waits for what remembers ids; revocation ends the wait.
     async fn outage(&mut self, place: &Place, down: &Down) -> Result<(), Halt> {
         let work = self.work;
         self.down = true;
+        if !down.is_outage() {
+            tracing::error!(
+                listener = %work.id, topic = %place.topic, partition = place.partition, error = %Chain(down),
+                "an id can neither be claimed nor marked, and waiting alone will not mend that"
+            );
+        }
         work.outage.found(&work.id, place, &work.retry, down);
         if work.outage.waited_out(place, &work.retry).await { Ok(()) } else { Err(Halt::Revoked) }
     }
 
-    /// Redis has answered.
+    /// It has answered.
     fn is_back(&mut self) {
         if std::mem::take(&mut self.down) {
             self.work.outage.over(&self.work.id);
@@ -341,11 +349,12 @@ impl<'w> Claimer<'w> {
     fn say_what_was_found(&self, found: Marked, record: &Record) {
         let what = match found {
             Marked::Ours => return,
-            Marked::Forgotten => {
-                "Redis had forgotten its claim, so that a duplicate may have been handled meanwhile"
-            }
-            Marked::Anothers => "another has claimed it meanwhile, and handles it as well",
-            Marked::Done => "another had claimed it meanwhile, and has handled it as well",
+            Marked::Forgotten => format!(
+                "{} had forgotten its claim, so that a duplicate may have been handled meanwhile",
+                self.deduped.claims.medium()
+            ),
+            Marked::Anothers => "another has claimed it meanwhile, and handles it as well".to_owned(),
+            Marked::Done => "another had claimed it meanwhile, and has handled it as well".to_owned(),
         };
         self.work.counts.claims_lost.one();
         tracing::warn!(

@@ -1,9 +1,11 @@
-//! A COMMIT whose answer was lost on the wire: taking the partition again says what it was.
+//! A COMMIT, or a mark, whose answer was lost on the wire: taking the partition again says what it was, or marking again.
 
 use std::time::{Duration, Instant};
 
 use super::harness::*;
+use super::ids;
 use super::proxy::Loses;
+use crate::dedupe::{Down, Marked};
 use crate::store::{ChainFailed, CommitFailed, Open, Rest};
 
 pub(super) async fn a_commit_whose_answer_was_lost_stands<H: Server>(h: &H) {
@@ -64,5 +66,22 @@ async fn in_a_chain<H: Server>(open: Open<H::D>) -> (CommitFailed, Rest<H::D>) {
         Err(ChainFailed::Commit(failed, rest)) => (failed, rest),
         Err(ChainFailed::Next(error, _)) => panic!("the commit is said to stand: {error:?}"),
         Ok(_) => panic!("the answer was lost"),
+    }
+}
+
+pub(super) async fn a_mark_whose_answer_was_lost_stands_and_one_that_was_lost_does_not<H: Server>(h: &H) {
+    for (loses, id, found) in [(Loses::Answers, b"a", Marked::Done), (Loses::Messages, b"b", Marked::Ours)] {
+        let (proxy, store) = h.proxied().await;
+        let claims = ids::process(&store);
+        let mine = ids::ours(&claims, id).await;
+        proxy.now(loses);
+        let down = claims.mark(&mine).await.expect_err("nothing came back");
+        assert!(matches!(&down, Down::Away { .. }), "{down:?}");
+        assert!(
+            down.to_string().contains("the database `orders` cannot be used (see `[databases.orders] url`)")
+        );
+        proxy.now(Loses::Nothing);
+        assert_eq!(ids::mark(&claims, &mine).await, found, "on another connection");
+        assert_eq!(ids::rows(h).await, 0);
     }
 }

@@ -10,15 +10,19 @@ use futures_util::FutureExt;
 use crate::listener::spec::Isolation;
 use crate::store::dialect::{Dialect, Store, StoreOptions};
 use crate::store::{
-    Claim, Claimed, CommitFailed, Hold, Idle, LastRecord, LetterDialect, MoveDialect, Open, PartitionKey,
-    PositionDialect, RelayDialect, Rest, Standing, Tx,
+    Claim, ClaimDialect, Claimed, CommitFailed, Hold, Idle, LastRecord, LetterDialect, MoveDialect, Open,
+    PartitionKey, PositionDialect, RelayDialect, Rest, Standing, Tx,
 };
 
 /// One database's way of being set up and disturbed.
 ///
 /// `effect (n bigint)` is the handlers' table, without any key, so that a second application would show.
 pub(super) trait Harness: Sized + Send + Sync + 'static {
-    type D: LetterDialect<Locator: 'static, Proof: 'static> + PositionDialect + RelayDialect + MoveDialect;
+    type D: LetterDialect<Locator: 'static, Proof: 'static>
+        + PositionDialect
+        + RelayDialect
+        + MoveDialect
+        + ClaimDialect;
 
     /// Whether a backslash in a text is written twice.
     const ESCAPES: bool;

@@ -12,6 +12,7 @@ mod doubts;
 mod drops;
 mod groups;
 mod harness;
+mod ids;
 mod moves;
 mod outbox;
 mod parking;
@@ -73,6 +74,19 @@ macro_rules! suite {
                 a_stray_rollback_of_a_parked_record_is_found_out
                 a_stray_commit_of_a_parked_record_stops_its_partition
                 what_is_wanted_now_is_heard_of
+            }
+            ids {
+                an_id_is_anothers_while_it_is_claimed_and_done_once_it_is_marked
+                a_claim_that_is_given_back_is_anybodys
+                a_claim_whose_lease_has_run_out_is_taken_over_and_its_owner_is_told
+                a_claim_whose_lease_has_run_out_is_its_owners_until_somebody_takes_it
+                a_claim_that_was_forgotten_is_made_again_by_its_renewal
+                an_id_is_known_within_its_group_and_topic
+                claimed_ids_of_any_bytes_are_told_apart
+                what_is_done_is_done_for_a_transactional_listener_too
+                of_many_who_claim_at_the_same_time_one_has_it
+                however_claims_and_marks_meet_each_id_is_run_once
+                claims_that_nobody_came_back_for_are_swept
             }
             groups {
                 a_group_moves_the_position_once_and_fills_the_inbox
@@ -188,12 +202,14 @@ macro_rules! server_suite {
                 a_claim_that_waited_for_a_new_owner_is_fenced
                 a_claim_that_waited_for_a_lower_position_does_not_jump_over_it
                 a_claim_that_waited_for_a_row_to_be_removed_is_fenced
+                a_claim_of_an_id_that_waited_for_its_mark_finds_what_it_marked
             }
             doubts {
                 a_commit_whose_answer_was_lost_stands
                 a_commit_that_never_arrived_does_not
                 a_chained_commit_whose_answer_was_lost_stands
                 a_chained_commit_that_never_arrived_does_not
+                a_mark_whose_answer_was_lost_stands_and_one_that_was_lost_does_not
             }
             sleepers {
                 a_sleeping_owner_is_ended_past_its_deadline_and_writes_nothing

@@ -399,6 +399,35 @@ async fn serializable_claims_of_two_partitions_do_not_meet() {
     h.remove().await;
 }
 
+/// Whatever the database's own default is, the look behind a claim that waited is a later one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_was_marked_meanwhile_is_found_whatever_the_databases_own_isolation_is() {
+    for level in ["repeatable read", "serializable"] {
+        let h = Pg::fresh().await;
+        let options = h.options.clone().options([("default_transaction_isolation", level)]);
+        let store = Arc::new(postgres::connect(options, &h.schema, 4));
+        super::waits::a_claim_waits_for_a_mark(&h, &store).await;
+        h.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_outage_of_claims_is_told_apart() {
+    let h = Pg::fresh().await;
+    let claims = super::ids::process(h.store());
+    let mine = super::ids::ours(&claims, b"a").await;
+    let table = format!("{}eos_claim", h.store.schema);
+    h.outside(&format!("alter table {table} add column meddled integer not null default 0")).await;
+    h.outside(&format!("alter table {table} alter column meddled drop default")).await;
+    let refused = claims.claim(&mut super::ids::of(&claims, b"b")).await.expect_err("a column has no value");
+    assert!(!refused.is_outage(), "{refused:?}");
+    assert!(refused.to_string().contains("the database `orders` refuses"), "{refused}");
+    h.outside(&format!("alter table {table} rename to elsewhere")).await;
+    let away = claims.renew(&mine).await.expect_err("there is no such table");
+    assert!(away.is_outage(), "the program is ahead of its migration, perhaps: {away:?}");
+    h.remove().await;
+}
+
 #[tokio::test]
 async fn a_wrong_password_or_database_is_a_persons_to_change() {
     postgres::probe(&server()).await.expect("the server answers");

@@ -1,8 +1,12 @@
-//! A claim that has to wait for somebody else's change of its row.
+//! A claim, of a position or of an id, that has to wait for somebody else's change of its row.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::harness::*;
+use super::ids;
+use crate::dedupe::Answer;
+use crate::store::dialect::Store;
 use crate::store::{Rest, Standing};
 
 /// Claims the second record while the change is in flight, which is then committed.
@@ -40,4 +44,31 @@ pub(super) async fn a_claim_that_waited_for_a_row_to_be_removed_is_fenced<H: Ser
     h.commit_outside(outside).await;
     let hold = not_ours(waiting.await.expect("no panic")).into_hold().await;
     assert_eq!(standing(h, &hold).await, Standing::Fenced);
+}
+
+/// The interleaving that a claim and a look in one statement would get wrong: the mark commits while the claim waits for it.
+pub(super) async fn a_claim_of_an_id_that_waited_for_its_mark_finds_what_it_marked<H: Server>(h: &H) {
+    a_claim_waits_for_a_mark(h, h.store()).await;
+}
+
+pub(super) async fn a_claim_waits_for_a_mark<H: Server>(h: &H, store: &Arc<Store<H::D>>) {
+    let one = ids::process(h.store());
+    ids::ours(&one, b"a").await;
+    let schema = &h.store().schema;
+    let stream = format!("(select max(id) from {schema}eos_stream)");
+    let id = H::bytes(b"a");
+    let seen_at = if H::ESCAPES { "unix_timestamp()" } else { "now()" };
+    let marking = h
+        .begin_outside(&format!(
+            "insert into {schema}eos_inbox (stream, message_id, seen_at) values ({stream}, {id}, {seen_at}); \
+             delete from {schema}eos_claim where message_id = {id}"
+        ))
+        .await;
+    let other = ids::process(store);
+    let asking = tokio::spawn(async move { other.claim(&mut ids::of(&other, b"a")).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!asking.is_finished(), "it waits");
+    h.commit_outside(marking).await;
+    assert_eq!(asking.await.expect("no panic").expect("it answers"), Answer::Done);
+    assert_eq!(ids::rows(h).await, 0, "what it wrote meanwhile is gone");
 }

@@ -68,6 +68,7 @@ async fn may_use(store: &Store<MySql>) -> sqlx::Result<Vec<Finding>> {
                 "eos_lane" => "epoch",
                 "eos_relay" | "eos_identity" => "id",
                 "eos_inbox" => "outcome",
+                "eos_claim" => "token",
                 _ => "topic",
             };
             let sql = match *right {

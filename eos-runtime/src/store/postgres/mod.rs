@@ -10,6 +10,7 @@
 
 mod attempt;
 mod check;
+mod claim;
 mod dead_letter;
 mod group;
 mod locator;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres};
 
-use super::run;
+use super::{claim, run};
 use crate::store::Freshness;
 use crate::store::dialect::{Fault, Store};
 
@@ -17,7 +17,7 @@ pub(super) const APPLICATION_NAME: &str = "eos";
 /// claimed nothing and is begun again on a new one.
 pub(crate) fn connect(options: PgConnectOptions, schema: &str, max_connections: u32) -> Store<Postgres> {
     let schema = qualifier(schema);
-    let prepare = prepare_claims(&schema);
+    let prepare = format!("{}; {}", prepare_claims(&schema), claim::prepare(&schema));
     let options = options.application_name(APPLICATION_NAME).disable_statement_logging();
     let freshness = Arc::new(Freshness::new());
     let pool: PgPool = PgPoolOptions::new()

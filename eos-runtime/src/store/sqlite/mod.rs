@@ -9,6 +9,7 @@
 
 mod attempt;
 mod check;
+mod claim;
 mod dead_letter;
 mod group;
 mod holder;

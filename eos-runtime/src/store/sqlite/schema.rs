@@ -15,6 +15,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, sql: include_str!("outbox.sql") },
     Migration { version: 3, sql: include_str!("dead_letter.sql") },
     Migration { version: 4, sql: include_str!("slots.sql") },
+    Migration { version: 5, sql: include_str!("claim.sql") },
 ];
 
 /// The table of the versions.

@@ -1,6 +1,6 @@
 use eos_runtime::prelude::*;
 
-#[kafka_listener(topic = "event.order", idempotent(database))]
+#[kafka_listener(topic = "event.order", idempotent(database = orders, lease = "10s"))]
 async fn on_order(_: &Record) -> HandlerResult {
     Ok(())
 }

@@ -1,0 +1,8 @@
+use eos_runtime::prelude::*;
+
+#[kafka_listener(topic = "event.order", idempotent(redis, database = "orders", ttl = "7d"))]
+async fn on_order(_: &Record) -> HandlerResult {
+    Ok(())
+}
+
+fn main() {}
