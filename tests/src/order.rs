@@ -27,6 +27,8 @@ pub enum What {
     Hold,
     /// Takes its time, up to a fiftieth of a second by its id.
     Dawdle,
+    /// Takes a third of a second.
+    Slow,
     /// Fails at the first two attempts, after its writes.
     FailTwice,
     /// Fails at its first attempts, none to three of them by its id, after its writes.

@@ -275,14 +275,76 @@ async fn a_record_that_kills_the_process_is_set_aside_whatever_the_other_slots_d
     produce(&scene, What::Insert, 20, 1).await;
     produce(&scene, What::Kill, 1, 1).await;
     produce(&scene, What::Dawdle, 40, 5).await;
-    let launch = || launch(&scene, 4).env("EOS__RETRY__MAX", "3");
-    for _ in 0..3 {
-        launch().start().dies().await;
-    }
-    let mut service = launch().start();
-    scene.every_order_once().await;
-    service.stop().await;
+    // The first attempt stands behind one that was committed, and is not counted.
+    assert_eq!(deaths_until_all_is_done(&scene, 4).await, 4);
     assert_eq!(scene.dead_letters().await.iter().map(|letter| letter.attempts).collect::<Vec<_>>(), [3]);
+}
+
+/// How often a service has to be started again, with three attempts for each record.
+async fn deaths_until_all_is_done(scene: &Scene, slots: u16) -> usize {
+    let mut deaths = 0;
+    loop {
+        let mut service = launch(scene, slots).env("EOS__RETRY__MAX", "3").start();
+        tokio::select! {
+            () = scene.is_caught_up(PATIENCE) => {
+                service.stop().await;
+                scene.assert_every_order_once().await;
+                return deaths;
+            }
+            () = has_ended(&mut service) => deaths += 1,
+        }
+    }
+}
+
+/// The first record of one slot ends the process at once, while those of the others are in hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_kills_the_process_takes_none_of_the_other_slots_with_it() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    produce(&scene, What::Kill, 1, 1).await;
+    produce(&scene, What::Slow, 40, 1).await;
+    assert_eq!(deaths_until_all_is_done(&scene, 8).await, 3);
+    let letters = scene.dead_letters().await;
+    assert_eq!(letters.iter().map(|letter| (letter.offset, letter.attempts)).collect::<Vec<_>>(), [(0, 3)]);
+}
+
+async fn has_ended(service: &mut Service) {
+    while service.runs() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Slots are brought together where another number is wanted; one that cannot come does not keep the others from what is new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_cannot_come_to_the_others_holds_up_no_other() {
+    let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
+    scene.close_gate();
+    let fails = Order::of("customer-0", What::FailWhileClosed);
+    scene.produce_orders(None, vec![(fails, None)]).await;
+    produce(&scene, What::Insert, 100, 1).await;
+    let launch = |slots| {
+        let launch = launch(&scene, slots).never_set_aside();
+        launch.env("EOS__LISTENERS__SINKS__POSTGRES__DEADLINE", "1s")
+    };
+    let mut service = launch(8).start();
+    scene.has_applied(70).await;
+    service.stop().await;
+    let before = scene.applied().await;
+    produce(&scene, What::Insert, 100, 1).await;
+    let mut service = launch(3).start();
+    scene.has_applied(before + 70).await;
+    split_into(&scene, 1, 8).await;
+    scene.open_gate();
+    scene.every_order_once().await;
+    scene.assert_customers_in_order().await;
+    eventually("it is split as it is to be", PATIENCE, async || {
+        match scene.database.slots(&scene.group, &scene.topic).await {
+            Ok(found) if found == [(3, 3)] => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+    service.stop().await;
+    scene.assert_every_order_once().await;
 }
 
 /// Each slot compares the last record that it counts as done, also one that it was only taken on to.

@@ -108,7 +108,7 @@ fn of_listener(listener: &ListenerShown, stuck_after: Duration, wrong: &mut Vec<
         ));
     }
     for seen in listener.work.board.seen() {
-        let lines = [stuck(&seen, stuck_after), full(&seen, listener.work.parked_at_most)];
+        let lines = [stuck(&seen, stuck_after), full(&seen)];
         wrong.extend(lines.into_iter().flatten().map(|line| format!("listener `{id}`: {line}")));
     }
 }
@@ -138,9 +138,8 @@ fn stuck(seen: &Seen, stuck_after: Duration) -> Option<String> {
 }
 
 /// So many records are parked that the others wait.
-fn full(seen: &Seen, at_most: usize) -> Option<String> {
-    let is_full = usize::try_from(seen.parked).is_ok_and(|parked| parked >= at_most);
-    is_full.then(|| {
+fn full(seen: &Seen) -> Option<String> {
+    seen.is_full.then(|| {
         format!(
             "{}[{}] waits, because {} of its records are parked; mend the cause, or see `eos parked list`, or raise \
              `[dead_letters] parked_at_most`",
@@ -167,6 +166,7 @@ mod tests {
             position: Some(17),
             end: Some(20),
             parked: 0,
+            is_full: false,
             state,
         }
     }
@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn a_partition_that_has_parked_all_it_may_is_named() {
-        let parked = |parked| Seen { parked, ..seen(State::Running) };
-        assert_eq!(full(&parked(9), 10), None);
-        let line = full(&parked(10), 10).expect("full");
+        let parked = |is_full| Seen { parked: 10, is_full, ..seen(State::Running) };
+        assert_eq!(full(&parked(false)), None);
+        let line = full(&parked(true)).expect("full");
         assert!(line.starts_with("event.order[3] waits, because 10 of its records are parked"), "{line}");
     }
 }

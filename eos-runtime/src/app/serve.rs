@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all, select_all, try_join_all};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -201,6 +202,7 @@ pub(super) fn works(
             group_commit: 1,
             max_wait: Duration::ZERO,
             key_slots: 1,
+            suspects: Arc::new(Semaphore::new(1)),
             take_on_every: Duration::MAX,
             deduped: deduped(listener, plan, databases),
             states: plan.states.clone(),

@@ -33,6 +33,8 @@ pub(super) struct Post {
     /// Where its log ends, or -1 before that is known.
     end: AtomicI64,
     parked: AtomicI64,
+    /// So many are parked that it waits.
+    full: AtomicBool,
     /// Whether its state is anything but [`State::Running`], without a lock.
     troubled: AtomicBool,
     state: Mutex<State>,
@@ -77,6 +79,8 @@ pub(crate) struct Seen {
     pub(crate) end: Option<i64>,
     /// How many of its records are parked.
     pub(crate) parked: i64,
+    /// So many that it waits, or one of its slots does.
+    pub(crate) is_full: bool,
     pub(crate) state: State,
 }
 
@@ -106,6 +110,7 @@ impl Board {
             progress: lease.progress(),
             end: AtomicI64::new(-1),
             parked: AtomicI64::new(0),
+            full: AtomicBool::new(false),
             troubled: AtomicBool::new(true),
             state: Mutex::new(State::Starting),
             failing: AtomicUsize::new(0),
@@ -197,8 +202,9 @@ impl Post {
     }
 
     /// So many records are parked now.
-    pub(super) fn has_parked(&self, records: usize) {
+    pub(super) fn has_parked(&self, records: usize, is_full: bool) {
         self.parked.store(i64::try_from(records).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.full.store(is_full, Ordering::Relaxed);
     }
 
     /// A record failed, and is tried again.
@@ -232,6 +238,7 @@ impl Post {
             position: self.progress.position(),
             end: (end >= 0).then_some(end),
             parked: self.parked.load(Ordering::Relaxed),
+            is_full: self.full.load(Ordering::Relaxed),
             state: self.lock().clone(),
         }
     }
@@ -274,6 +281,7 @@ impl Seen {
     fn add(&mut self, slot: &mut Seen) {
         self.position = self.position.zip(slot.position).map(|(one, other)| one.min(other));
         self.parked += slot.parked;
+        self.is_full |= slot.is_full;
         if slot.state.weight() > self.state.weight() {
             self.state = slot.state.clone();
         }

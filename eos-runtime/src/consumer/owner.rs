@@ -13,6 +13,7 @@ use super::failure::Chain;
 use super::log_identity::{StartAt, WrongLog, start_at};
 use super::parking::Parking;
 use super::queue::Queue;
+use super::transactional::Bound;
 use super::trouble::Trouble;
 use super::work::Work;
 use crate::error::BoxError;
@@ -52,7 +53,7 @@ pub(super) enum Taken<L> {
 /// A take that was on its way may still happen; it fences an owner that then asks the group and takes it back.
 pub(super) async fn take<D: LetterDialect>(
     work: &Work,
-    store: &Store<D>,
+    bound: &Bound<D>,
     queue: &mut Queue,
     slot: KeySlot,
 ) -> Result<Taken<D::Locator>, Halt> {
@@ -62,7 +63,7 @@ pub(super) async fn take<D: LetterDialect>(
         let taken = tokio::select! {
             biased;
             () = revoked.cancelled() => return Err(Halt::Revoked),
-            taken = try_take(work, store, queue, slot) => taken,
+            taken = try_take(work, bound, queue, slot) => taken,
         };
         if let Some(taken) = after_try(work, &queue.lease, &mut trouble, taken).await? {
             trouble.over(work, &queue.lease, TAKEN);
@@ -117,11 +118,11 @@ pub(super) async fn within<T>(
 /// this number.
 pub(super) async fn take_row<D: LetterDialect>(
     work: &Work,
-    store: &Store<D>,
+    bound: &Bound<D>,
     lease: &Lease,
     slot: i32,
 ) -> Result<Option<(Hold<D::Locator>, Watermarks)>, TakeFailed> {
-    let key = key(work, lease);
+    let (key, store) = (key(work, lease), &bound.store);
     let log = lease.watermarks().await.map_err(TakeFailed::Source)?;
     let stream = stream(work, store, lease, &key).await?;
     // A partition that was added to a topic we know is read from its beginning, whatever a new group would do.
@@ -129,6 +130,7 @@ pub(super) async fn take_row<D: LetterDialect>(
         Some(first) if work.start == Start::Latest && key.partition < first => log.high,
         Some(_) | None => log.low,
     };
+    let _turn = bound.seats.for_a_take().await;
     fault::point("before_take");
     let taking = D::take(store, &key, slot, stream, start, work.cluster.as_deref(), work.options());
     let hold = within(work, taking).await?;
@@ -147,13 +149,13 @@ fn key(work: &Work, lease: &Lease) -> PartitionKey {
 /// One try; `None` when the group did not confirm.
 async fn try_take<D: LetterDialect>(
     work: &Work,
-    store: &Store<D>,
+    bound: &Bound<D>,
     queue: &mut Queue,
     slot: KeySlot,
 ) -> Result<Option<Taken<D::Locator>>, TakeFailed> {
-    let lease = &queue.lease;
+    let (lease, store) = (&queue.lease, &*bound.store);
     let in_kafka = lease.committed_in_kafka().await.map_err(TakeFailed::Source)?;
-    let (mut hold, mut log) = match take_row(work, store, lease, slot.number).await? {
+    let (mut hold, mut log) = match take_row(work, bound, lease, slot.number).await? {
         Some((hold, log)) if hold.slot == slot => (hold, log),
         Some(_) | None => return Ok(Some(Taken::OtherSlots)),
     };
@@ -182,7 +184,7 @@ async fn try_take<D: LetterDialect>(
     say_that_it_is_ours(work, &hold, parking.len());
     work.counts.taken.one();
     queue.post.is_well();
-    queue.post.has_parked(parking.len());
+    queue.post.has_parked(parking.len(), parking.is_full());
     Ok(Some(Taken::Owned(Box::new(Owned { hold, start, parking }))))
 }
 

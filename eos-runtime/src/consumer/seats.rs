@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// Connections that are never an attempt's.
 pub(crate) const RESERVED: u32 = 2;
@@ -21,6 +21,8 @@ pub(crate) struct Seats {
 #[derive(Debug)]
 struct Shared {
     seats: Arc<Semaphore>,
+    /// For takes, which may wait long for an owner that sleeps: half of the connections.
+    takes: Semaphore,
     waiting: AtomicUsize,
     wanted: Notify,
 }
@@ -38,6 +40,7 @@ impl Seats {
         Seats {
             shared: Arc::new(Shared {
                 seats: Arc::new(Semaphore::new(seats)),
+                takes: Semaphore::new((max_connections as usize / 2).max(1)),
                 waiting: AtomicUsize::new(0),
                 wanted: Notify::new(),
             }),
@@ -52,6 +55,17 @@ impl Seats {
         let _waiting = Waiting::new(&self.shared);
         match Arc::clone(&self.shared.seats).acquire_owned().await {
             Ok(permit) => Seat { _permit: permit },
+            Err(_closed) => unreachable!("the semaphore is never closed"),
+        }
+    }
+
+    /// Waits until a row may be taken.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the place in the queue is lost.
+    pub(super) async fn for_a_take(&self) -> SemaphorePermit<'_> {
+        match self.shared.takes.acquire().await {
+            Ok(permit) => permit,
             Err(_closed) => unreachable!("the semaphore is never closed"),
         }
     }

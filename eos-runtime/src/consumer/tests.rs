@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{Board, Bound, Breaker, Classify, Outage, Seats, Vigil, Watchdog, Work, run_transactional};
 use crate::PgTx;
@@ -101,6 +101,7 @@ impl World {
             group_commit: 1,
             max_wait: Duration::ZERO,
             key_slots: 1,
+            suspects: Arc::new(Semaphore::new(1)),
             take_on_every: Duration::from_secs(1),
             deduped: None,
             states: States::default(),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::board::Board;
 use super::breaker::Breaker;
 use super::failure::{Chain, Classify, Failure};
@@ -37,6 +39,8 @@ pub(crate) struct Work {
     pub(crate) max_wait: Duration,
     /// Into how many slots each partition's keys are to be split.
     pub(crate) key_slots: i32,
+    /// One permit: see `transactional`.
+    pub(crate) suspects: Arc<Semaphore>,
     /// How often a slot whose keys are silent is taken on to where the others are.
     pub(crate) take_on_every: Duration,
     /// Where it is idempotent.

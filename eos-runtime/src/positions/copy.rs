@@ -145,7 +145,8 @@ async fn copy_rows<DB: PositionDatabase>(
         let (first, of) = (&slots[0], slots[0].slot.of);
         let key = moving::key(group, &first.key.topic, first.key.partition);
         let cluster = first.cluster.as_deref();
-        let taken = moving::take_split(store, &key, of, first.next_offset, cluster).await?;
+        let lowest = slots.iter().map(|hold| hold.next_offset).min().unwrap_or(first.next_offset);
+        let taken = moving::take_split(store, &key, of, lowest, cluster).await?;
         for (source, hold) in slots.iter().zip(&taken) {
             rows.push(Moved {
                 token: hold.token,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{MoveError, PositionDatabase};
 use crate::listener::spec::Isolation;
-use crate::store::{Hold, Moved, PartitionKey, Standing, Store, StoreOptions, Stream, Stretch};
+use crate::store::{Begun, Hold, Moved, PartitionKey, Standing, Store, StoreOptions, Stream, Stretch};
 
 /// How long an attempt that holds a row is waited for before it is looked at; its own deadline is its own.
 const OPTIONS: StoreOptions =
@@ -45,7 +45,8 @@ pub(super) async fn take<DB: PositionDatabase>(
     }
 }
 
-/// The same, split into so many slots. Where the slots stand is of no account: they are set down elsewhere.
+/// The same, split into so many slots. They are set down elsewhere by whoever asked; until then all of them stand where it said,
+/// so that one who gives it up in between leaves nothing that is passed over.
 pub(super) async fn take_split<DB: PositionDatabase>(
     store: &Store<DB>,
     key: &PartitionKey,
@@ -53,10 +54,20 @@ pub(super) async fn take_split<DB: PositionDatabase>(
     start: i64,
     cluster: Option<&str>,
 ) -> Result<Holds<DB>, MoveError> {
-    let holds = take(store, key, start, cluster).await?;
+    let mut holds = take(store, key, start, cluster).await?;
     if holds[0].slot.of == slots {
         return Ok(holds);
     }
+    let at_start = |hold: &Hold<DB::Locator>| Moved {
+        token: hold.token,
+        next_offset: start,
+        last: None,
+        begun: Begun::NOTHING,
+        cluster: hold.cluster.clone(),
+    };
+    set_down(store, &holds, &holds.iter().map(at_start).collect::<Vec<_>>()).await?;
+    // As they stand now.
+    holds = take(store, key, start, cluster).await?;
     if !DB::split(store, &holds, slots, OPTIONS).await? {
         return Err(taken(key));
     }

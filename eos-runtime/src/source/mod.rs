@@ -159,7 +159,10 @@ impl LeaseSource {
         // Counted before they are sent: the worker may be done with them at once.
         self.shared.load.records.fetch_add(records.len(), Ordering::AcqRel);
         self.shared.load.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.intake.send(Chunk { seek, records, bytes }).is_ok()
+        let Err(not_sent) = self.intake.send(Chunk { seek, records, bytes }) else { return true };
+        self.shared.load.records.fetch_sub(not_sent.0.records.len(), Ordering::AcqRel);
+        self.shared.load.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        false
     }
 }
 

@@ -60,7 +60,7 @@ mod tests {
         let slots: Vec<i32> =
             ["", "a", "customer-7", "42"].map(|key| slot_of(Some(key.as_bytes()), 0, 16)).into();
         assert_eq!(slots, [0, 11, 11, 8]);
-        assert_eq!([0, 1, 2, 1_000_000].map(|offset| slot_of(None, offset, 16)), [0, 0, 0, 0]);
+        assert_eq!([0, 1, 2, 1_000_000].map(|offset| slot_of(None, offset, 16)), [9, 0, 7, 14]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) use attempt::{ChainFailed, Claimed, ClaimedGroup, CommitFailed, Idle,
 pub(crate) use check::{CheckDialect, check};
 pub(crate) use claims::{ClaimDialect, ClaimTable};
 pub(crate) use dead_letter::{
-    DeadLetter, Filter, LetterDialect, ParkedRow, Reason, State, Stored, Unpublished, Verdict,
+    DeadLetter, Filter, LetterDialect, ParkedRow, Reason, State, Stored, Unpublished, Verdict, WantedRow,
 };
 pub(crate) use dialect::{Dialect, Fault, Store, StoreOptions, SweepCursor};
 pub(crate) use freshness::Freshness;

@@ -300,6 +300,7 @@ async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
     }
     match order.what {
         What::Hold => hold().await,
+        What::Slow => tokio::time::sleep(Duration::from_millis(333)).await,
         What::Dawdle => tokio::time::sleep(order.time()).await,
         What::FailTwice if meta.attempt <= 2 => return Err("not yet".into()),
         What::FailSome if meta.attempt <= order.failures() => return Err("not yet".into()),

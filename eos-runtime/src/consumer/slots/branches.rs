@@ -4,15 +4,18 @@
 //! of the group in the name of the lowest slot. Kafka's committed offset follows the lowest slot, too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 
+use super::Done;
 use super::division::Division;
 use crate::consumer::queue::Queue;
 use crate::consumer::transactional::{Bound, Left, work_on};
 use crate::consumer::work::Work;
+use crate::error::BoxError;
 use crate::listener::spec::Handler;
 use crate::record::Record;
 use crate::source::{
@@ -28,8 +31,13 @@ pub(super) enum Parted {
     Revoked,
     /// Somebody has split the partition otherwise.
     OtherSlots,
-    /// All below `until` is done; where each slot stands.
-    Done(Vec<i64>),
+    /// What there was to do is done.
+    Done(Done),
+    /// The log is not the one that a position speaks of: nothing of it is handled.
+    WrongLog {
+        offset: Option<i64>,
+        why: BoxError,
+    },
 }
 
 /// Lets a worker for each slot work until the partition is revoked, or split otherwise, or, where there is an `until`, all
@@ -45,9 +53,10 @@ pub(super) async fn work_off<D: LetterDialect>(
     let (asks, asked) = mpsc::unbounded_channel();
     let mut workers = JoinSet::new();
     let (mut branches, mut progress) = (Vec::new(), Vec::new());
+    let lowest = Arc::new(AtomicI64::new(-1));
     for slot in KeySlot::each_of(slots) {
-        let door =
-            Door { slot: branches.len(), trunk: trunk.requests(), asks: asks.clone(), of: trunk.progress() };
+        let (number, lowest) = (branches.len(), Arc::clone(&lowest));
+        let door = Door { slot: number, trunk: trunk.requests(), asks: asks.clone(), lowest };
         let (lease, source) = trunk.branch(slot.number, Arc::new(door));
         progress.push(lease.progress());
         branches.push(source);
@@ -59,7 +68,16 @@ pub(super) async fn work_off<D: LetterDialect>(
     }
     let seeks = vec![0; branches.len()];
     let division = Division::new(branches.len(), until);
-    let mut partition = Partition { division, branches, progress, seeks, asked, taken_on: Instant::now() };
+    let mut partition = Partition {
+        division,
+        branches,
+        progress,
+        seeks,
+        asked,
+        taken_on: Instant::now(),
+        lowest,
+        patience: Patience { lasts: work.options().patience(), since: Instant::now(), positions: Vec::new() },
+    };
     let parted = partition.read(trunk, &mut workers, work.take_on_every).await;
     partition.branches.iter().for_each(|branch| branch.revoked.cancel());
     while let Some(ended) = workers.join_next().await {
@@ -79,6 +97,30 @@ struct Partition {
     asked: mpsc::UnboundedReceiver<Start>,
     /// When idle slots were last taken on.
     taken_on: Instant,
+    /// The position of the lowest, or -1 as long as one is not known.
+    lowest: Arc<AtomicI64>,
+    patience: Patience,
+}
+
+/// How long slots that have come to the end of what is to be done wait for others that do not move: longer than an attempt
+/// may take.
+struct Patience {
+    lasts: Duration,
+    since: Instant,
+    /// Where they stood then.
+    positions: Vec<Option<i64>>,
+}
+
+impl Patience {
+    /// Whether it is over: one that has something to do stands where it stood so long ago.
+    fn is_over(&mut self, division: &Division, positions: &[Option<i64>]) -> bool {
+        if self.since.elapsed() < self.lasts {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.positions, positions.to_vec());
+        self.since = Instant::now();
+        division.one_stands(&before, positions)
+    }
 }
 
 /// A worker wants to start (again) there.
@@ -110,8 +152,11 @@ impl Partition {
                 () = suspicion.notified() => self.suspect(trunk),
                 _ = looks.tick() => {
                     self.tell(trunk);
-                    if let Some(positions) = self.all_done() {
-                        return Parted::Done(positions);
+                    if let Some(done) = self.all_done() {
+                        return Parted::Done(done);
+                    }
+                    if self.let_others_go_on(trunk).await.is_err() {
+                        return Parted::Revoked;
                     }
                     self.take_on(every);
                 }
@@ -187,17 +232,30 @@ impl Partition {
     /// Tells the partition's lease how far its lowest slot is.
     fn tell(&self, trunk: &Lease) {
         let lowest = self.progress.iter().try_fold(i64::MAX, |low, at| Some(low.min(at.position()?)));
+        self.lowest.store(lowest.unwrap_or(-1), Ordering::Relaxed);
         if let Some(lowest) = lowest.filter(|lowest| trunk.progress().position() != Some(*lowest)) {
             trunk.committed(lowest);
         }
     }
 
-    fn all_done(&self) -> Option<Vec<i64>> {
+    fn all_done(&self) -> Option<Done> {
         let positions = self.positions();
-        if !self.division.is_done(&positions) {
-            return None;
+        let until = self.division.done(&positions)?;
+        Some(Done { until, positions: positions.into_iter().collect::<Option<_>>()? })
+    }
+
+    /// Slots that have come to the end wait for one that does not move, as for a record that fails; but not for ever: they are
+    /// handed what has come meanwhile.
+    async fn let_others_go_on(&mut self, trunk: &Lease) -> Result<(), SourceError> {
+        if !self.division.has_end() || !self.patience.is_over(&self.division, &self.positions()) {
+            return Ok(());
         }
-        positions.into_iter().collect()
+        // An answer that does not come is asked for again.
+        let Ok(log) = trunk.watermarks().await else { return Ok(()) };
+        match self.division.go_on(log.high) {
+            Some(offset) => trunk.seek(offset).await,
+            None => Ok(()),
+        }
     }
 
     /// Hands the last record to slots that have nothing to do: their workers move past what is not theirs. It costs each of them a
@@ -230,8 +288,7 @@ struct Door {
     slot: usize,
     trunk: Arc<dyn Requests>,
     asks: mpsc::UnboundedSender<Start>,
-    /// The partition's, which is the lowest slot's.
-    of: Progress,
+    lowest: Arc<AtomicI64>,
 }
 
 impl Requests for Door {
@@ -254,7 +311,7 @@ impl Requests for Door {
     }
 
     fn confirm(&self, lease: LeaseId, _: i64, reply: oneshot::Sender<Result<bool, SourceError>>) {
-        self.trunk.confirm(lease, self.of.position().unwrap_or(-1), reply);
+        self.trunk.confirm(lease, self.lowest.load(Ordering::Relaxed), reply);
     }
 
     fn committed(

@@ -20,6 +20,8 @@ pub(super) struct Division {
     rewind: Option<i64>,
     /// Slots that start at an offset that was not read yet.
     starts: Vec<(i64, usize)>,
+    /// Whether the log is read as soon as one slot says where it starts.
+    is_eager: bool,
     /// The last record that was read, of whichever slot.
     last: Option<Record>,
     /// Nothing from here on is handed over.
@@ -38,7 +40,7 @@ struct Share {
 impl Division {
     pub(super) fn new(slots: usize, until: Option<i64>) -> Self {
         let slots = vec![Share::default(); slots];
-        Division { slots, read: None, rewind: None, starts: Vec::new(), last: None, until }
+        Division { slots, read: None, rewind: None, starts: Vec::new(), is_eager: false, last: None, until }
     }
 
     /// The worker of a slot starts (again) at this offset.
@@ -46,10 +48,11 @@ impl Division {
         self.slots[slot] = Share { from: Some(offset), owed: 0 };
         self.starts.retain(|(_, of)| *of != slot);
         self.starts.push((offset, slot));
-        let lowest = self.slots.iter().try_fold(i64::MAX, |low, share| Some(low.min(share.from?)));
+        let all = self.slots.iter().all(|share| share.from.is_some());
+        let lowest = self.slots.iter().filter_map(|share| share.from).min();
         self.rewind = match (self.read, lowest) {
-            // The log is not read before all of them have said where: a slot whose log is wrong stops its partition.
-            (None, lowest) => lowest,
+            // At first they start at the same time, and the log is read once for all of them.
+            (None, lowest) => lowest.filter(|_| all || self.is_eager),
             (Some(read), _) if offset < read => Some(self.rewind.map_or(offset, |at| at.min(offset))),
             (Some(_), _) => self.rewind,
         };
@@ -62,16 +65,18 @@ impl Division {
         Some(from)
     }
 
-    /// Whether anything is read at all.
+    /// Whether anything is to be read.
     pub(super) fn is_reading(&self) -> bool {
-        self.read.is_some()
+        self.read.is_some_and(|read| self.until.is_none_or(|until| read < until))
     }
 
-    /// The source cannot go on: all slots are asked to start again.
+    /// The source cannot go on: all slots are asked to start again, and are handed nothing before they have. Each does so when it
+    /// is done with what it has; none waits for another.
     pub(super) fn lost(&mut self) {
         self.slots.iter_mut().for_each(|share| share.from = None);
         (self.read, self.rewind) = (None, None);
         self.starts.clear();
+        self.is_eager = true;
     }
 
     /// Says to which slots the next record of the log is handed.
@@ -118,14 +123,35 @@ impl Division {
         }
     }
 
-    /// Whether the slots have done all there is below `until`.
-    pub(super) fn is_done(&self, positions: &[Option<i64>]) -> bool {
-        let Some(until) = self.until else { return false };
+    /// Whether there is an offset that the slots are to come to.
+    pub(super) fn has_end(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// The offset that the slots were to come to, where they have done all there is below it.
+    pub(super) fn done(&self, positions: &[Option<i64>]) -> Option<i64> {
+        let until = self.until?;
         // The record before it may be the last there is.
         let is_read = self.read.is_some_and(|read| read >= until) && self.rewind.is_none();
-        let mut slots = self.slots.iter().zip(positions);
-        is_read
-            && slots
-                .all(|(share, position)| share.from.is_some() && position.is_some_and(|at| at >= share.owed))
+        let is_done = |(share, position): (&Share, &Option<i64>)| {
+            share.from.is_some() && position.is_some_and(|position| position >= share.owed)
+        };
+        (is_read && self.slots.iter().zip(positions).all(is_done)).then_some(until)
+    }
+
+    /// Whether one of the slots has something to do, and stands where it stood.
+    pub(super) fn one_stands(&self, before: &[Option<i64>], now: &[Option<i64>]) -> bool {
+        let mut slots = self.slots.iter().zip(before.iter().zip(now));
+        slots.any(|(share, (before, now))| now.is_none_or(|now| now < share.owed) && before == now)
+    }
+
+    /// The slots are to come to this offset, which lies beyond the one before. From where the log has to be read.
+    pub(super) fn go_on(&mut self, to: i64) -> Option<i64> {
+        let until = self.until?;
+        if self.is_reading() || self.rewind.is_some() || self.read.is_none() || to <= until {
+            return None;
+        }
+        (self.until, self.read) = (Some(to), Some(until));
+        Some(until)
     }
 }

@@ -52,7 +52,9 @@ pub(crate) async fn run<D: LetterDialect>(
     let mut is_known = work.key_slots == 1;
     loop {
         if !is_known {
-            settled = match settle(&work, &bound.store, &lease, done.as_deref()).await {
+            // It has no worker meanwhile, and can be seen all the same.
+            let _post = work.board.post(&lease);
+            settled = match settle(&work, &bound, &lease, done.as_ref()).await {
                 Ok(settled) => settled,
                 Err(Halt::Revoked) => return,
                 Err(Halt::Stop(why)) => return stopped(&work, &lease, None, &*why).await,
@@ -77,8 +79,24 @@ pub(crate) async fn run<D: LetterDialect>(
         match parted {
             Parted::Revoked => return,
             Parted::OtherSlots => {}
-            Parted::Done(positions) => done = Some(positions),
+            Parted::Done(all_below) => done = Some(all_below),
+            Parted::WrongLog { offset, why } => return stopped(&work, &lease, offset, &*why).await,
         }
+    }
+}
+
+/// All below an offset is done.
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    until: i64,
+    /// Where each slot stands.
+    positions: Vec<i64>,
+}
+
+impl Done {
+    /// Whether it is so, still: nobody has moved a slot since, and none had been moved beyond it before.
+    fn holds(&self, positions: &[i64]) -> bool {
+        self.positions == positions && positions.iter().all(|position| *position <= self.until)
     }
 }
 
@@ -87,6 +105,7 @@ impl From<Left> for Parted {
         match left {
             Left::Over => Parted::Revoked,
             Left::OtherSlots => Parted::OtherSlots,
+            Left::WrongLog { offset, why } => Parted::WrongLog { offset, why },
         }
     }
 }
@@ -102,9 +121,9 @@ enum Settled {
 /// Splits the partition anew where that is wanted and can be, trying until it is known how it stands.
 async fn settle<D: LetterDialect>(
     work: &Work,
-    store: &Store<D>,
+    bound: &Bound<D>,
     lease: &Lease,
-    done: Option<&[i64]>,
+    done: Option<&Done>,
 ) -> Result<Settled, Halt> {
     let revoked = lease.revoked.clone();
     let mut trouble = Trouble::default();
@@ -112,7 +131,7 @@ async fn settle<D: LetterDialect>(
         let tried = tokio::select! {
             biased;
             () = revoked.cancelled() => return Err(Halt::Revoked),
-            tried = try_settle(work, store, lease, done) => tried,
+            tried = try_settle(work, bound, lease, done) => tried,
         };
         if let Some(settled) = owner::after_try(work, lease, &mut trouble, tried).await? {
             trouble.over(work, lease, owner::TAKEN);
@@ -124,18 +143,18 @@ async fn settle<D: LetterDialect>(
 /// One try; `None` where the group did not confirm that the partition is ours, or somebody else was at its rows.
 async fn try_settle<D: LetterDialect>(
     work: &Work,
-    store: &Store<D>,
+    bound: &Bound<D>,
     lease: &Lease,
-    done: Option<&[i64]>,
+    done: Option<&Done>,
 ) -> Result<Option<Settled>, TakeFailed> {
-    let Some((first, _)) = owner::take_row(work, store, lease, 0).await? else { return Ok(None) };
+    let Some((first, _)) = owner::take_row(work, bound, lease, 0).await? else { return Ok(None) };
     let slots = first.slot.of;
     if slots == work.key_slots {
         return Ok(Some(Settled::AsWanted));
     }
     let mut holds = vec![first];
     for number in 1..slots {
-        match owner::take_row(work, store, lease, number).await? {
+        match owner::take_row(work, bound, lease, number).await? {
             Some((hold, _)) if hold.slot.of == slots => holds.push(hold),
             Some(_) | None => return Ok(None),
         }
@@ -146,13 +165,11 @@ async fn try_settle<D: LetterDialect>(
     if !lease.confirm(lowest).await.map_err(TakeFailed::Source)? {
         return Ok(None);
     }
-    // Nobody has moved a slot since all of them had done what there is below the highest.
-    let are_even = lowest == highest || done == Some(&positions);
-    if !are_even {
+    if lowest < highest && !done.is_some_and(|done| done.holds(&positions)) {
         return Ok(Some(Settled::Uneven { slots, highest }));
     }
     fault::point("slots_before_split");
-    split(work, store, &holds).await
+    split(work, &bound.store, &holds).await
 }
 
 async fn split<D: LetterDialect>(

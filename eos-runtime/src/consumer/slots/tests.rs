@@ -7,6 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tokio::sync::oneshot;
 
+use super::Done;
 use super::division::Division;
 use crate::record::Record;
 use crate::source::{CommittedInKafka, Lease, LeaseId, Requests, SourceError, Watermarks};
@@ -21,8 +22,10 @@ enum Event {
     Work(usize, usize),
     /// It takes its row again, and starts where that stands; or at the record before, to compare it.
     Restart(usize, bool),
-    /// The source cannot go on.
+    /// The source cannot go on, and each worker starts again when it has worked off what it has.
     Lost,
+    /// The slots are to come to the end of what there is by now.
+    GoOn,
     /// Another process goes on.
     Crash,
     /// Idle slots are taken on.
@@ -49,6 +52,8 @@ struct Slot {
     compares: Option<i64>,
     /// The last of its own that was handed over since it started.
     handed: Option<i64>,
+    /// It is asked to start again.
+    is_suspicious: bool,
 }
 
 impl Model {
@@ -73,8 +78,12 @@ impl Model {
         self.slots[slot] = Slot { position, compares: last, ..Slot::default() };
         self.division.starts(slot, last.unwrap_or(position));
         if let Some(offset) = self.division.rewind() {
-            self.next = self.log.partition_point(|record| record.offset() < offset);
+            self.seek(offset);
         }
+    }
+
+    fn seek(&mut self, offset: i64) {
+        self.next = self.log.partition_point(|record| record.offset() < offset);
     }
 
     fn read(&mut self, many: usize) {
@@ -96,7 +105,12 @@ impl Model {
     fn work(&mut self, slot: usize, many: usize) {
         let whose = KeySlot { number: slot as i32, of: self.slots_in_all };
         for _ in 0..many {
-            let Some(record) = self.slots[slot].queue.pop_front() else { return };
+            let Some(record) = self.slots[slot].queue.pop_front() else {
+                if self.slots[slot].is_suspicious {
+                    self.restart(slot, false);
+                }
+                return;
+            };
             let offset = record.offset();
             if let Some(last) = self.slots[slot].compares.take() {
                 assert_eq!(offset, last, "the last record comes first");
@@ -124,7 +138,14 @@ impl Model {
             Event::Restart(slot, compares) => self.restart(slot % slots, compares),
             Event::Lost => {
                 self.division.lost();
-                self.restart_all();
+                self.slots.iter_mut().for_each(|slot| slot.is_suspicious = true);
+            }
+            Event::GoOn => {
+                let end = self.log.last().map_or(0, |last| last.offset() + 1);
+                if let Some(offset) = self.division.go_on(end) {
+                    self.until = Some(end);
+                    self.seek(offset);
+                }
             }
             Event::Crash => {
                 self.division = Division::new(slots, self.until);
@@ -139,7 +160,10 @@ impl Model {
 
     /// Until nothing is left to do.
     fn run_out(&mut self) {
-        self.read(usize::MAX);
+        for _ in 0..2 {
+            (0..self.slots.len()).for_each(|slot| self.work(slot, usize::MAX));
+            self.read(usize::MAX);
+        }
         (0..self.slots.len()).for_each(|slot| self.work(slot, usize::MAX));
     }
 }
@@ -163,6 +187,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (0..8usize, 1..8usize).prop_map(|(slot, many)| Event::Work(slot, many)),
         2 => (0..8usize, any::<bool>()).prop_map(|(slot, compares)| Event::Restart(slot, compares)),
         1 => Just(Event::Lost),
+        1 => Just(Event::GoOn),
         1 => Just(Event::Crash),
         2 => Just(Event::Idle),
     ]
@@ -225,15 +250,40 @@ proptest! {
         model.handled = first;
         for event in &after {
             model.apply(event);
-            if model.division.is_done(&model.positions()) {
+            if model.division.done(&model.positions()).is_some() {
                 break;
             }
         }
         model.run_out();
-        prop_assert!(model.division.is_done(&model.positions()) || until == 0);
+        let until = model.until.unwrap_or(0);
+        prop_assert!(model.division.done(&model.positions()) == Some(until) || until == 0);
         let below: Vec<i64> = model.log.iter().map(Record::offset).filter(|offset| *offset < until).collect();
         assert_once_and_in_order(&model, &below);
     }
+}
+
+#[test]
+fn what_is_done_holds_as_long_as_every_slot_stands_where_it_stood_and_not_beyond() {
+    let done = Done { until: 100, positions: vec![100, 40] };
+    assert!(done.holds(&[100, 40]));
+    assert!(!done.holds(&[100, 39]), "the database lost its tail");
+    assert!(!done.holds(&[100, 41]), "somebody goes on there");
+    let moved = Done { until: 100, positions: vec![500, 300] };
+    assert!(!moved.holds(&[500, 300]), "what lies between them was never looked at");
+}
+
+#[test]
+fn behind_a_suspicion_no_slot_waits_for_another() {
+    let mut division = Division::new(2, None);
+    division.starts(0, 7);
+    assert_eq!(division.rewind(), None, "at first the log is read once for all");
+    division.starts(1, 3);
+    assert_eq!(division.rewind(), Some(3));
+    division.lost();
+    division.starts(0, 9);
+    assert_eq!(division.rewind(), Some(9), "the other works off what it has, or waits for its next attempt");
+    division.starts(1, 5);
+    assert_eq!(division.rewind(), Some(5));
 }
 
 /// A source that is asked nothing.

@@ -148,6 +148,14 @@ impl<D: Dialect> Worker<'_, D> {
             rest.into_hold().await;
             return Step::Leave(Turn::LookAgain);
         }
+        if a_try.aside.is_none() {
+            let is_alone;
+            (rest, is_alone) = self.be_alone(rest).await;
+            if !is_alone {
+                rest.into_hold().await;
+                return Step::Leave(Turn::Revoked);
+            }
+        }
         if !self.take_seat().await {
             return Step::Leave(Turn::Revoked);
         }
@@ -268,6 +276,7 @@ impl<D: Dialect> Worker<'_, D> {
     pub(super) fn committed(&mut self, handled: Handled, a_try: &Try) {
         fault::point("after_commit");
         self.counted = self.counted.saturating_sub(1);
+        (self.is_inherited, self.alone) = (false, None);
         (self.at_once, self.outages, self.failed, self.moved_on) = (0, 0, 0, true);
         self.work.outage.over(&self.work.id);
         self.queue.post.is_well();

@@ -52,6 +52,7 @@ impl<D: Dialect> Worker<'_, D> {
         }
         self.work.outage.over(&self.work.id);
         self.outages = 0;
+        (self.is_inherited, self.alone) = (false, None);
         self.work.counts.failed.one();
         // The dead letter itself could not be written: it is not the record's turn to fail again.
         if a_try.aside.is_some() {
@@ -99,6 +100,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// had not been.
     async fn met_outage(&mut self, failure: &Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         self.outages += 1;
+        self.alone = None;
         self.may_have_lost_its_tail |= failure.database_error().is_some();
         self.work.outage.found(&self.work.id, &self.queue.lease, &self.work.retry, failure);
         if failure.database_error().map(fault_of) == Some(Fault::ReadOnly) {

@@ -26,8 +26,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::failure::{Chain, Failure};
-use super::log_identity::StartAt;
+use super::log_identity::{StartAt, WrongLog};
 use super::message_id::InboxId;
 use super::owner::{self, Halt, Taken};
 use super::parking::Parking;
@@ -64,6 +66,8 @@ pub(in crate::consumer) enum Left {
     Over,
     /// The partition is split into another number of slots by now.
     OtherSlots,
+    /// The log is not the one that a position speaks of. The caller says so, and stops the partition.
+    WrongLog { offset: Option<i64>, why: BoxError },
 }
 
 /// Works on a slot's records, or on all of a partition's, until the lease is revoked.
@@ -80,20 +84,19 @@ pub(in crate::consumer) async fn work_on<D: LetterDialect>(
     let mut left = None;
     let mut trying = None;
     loop {
-        let mut owned = match owner::take(work, &bound.store, queue, slot).await {
+        let mut owned = match owner::take(work, bound, queue, slot).await {
             Ok(Taken::Owned(owned)) => owned,
             Ok(Taken::OtherSlots) => return Left::OtherSlots,
             Err(Halt::Revoked) => return Left::Over,
-            Err(Halt::Stop(why)) => {
-                stopped(work, &queue.lease, None, &*why).await;
-                return Left::Over;
-            }
+            Err(Halt::Stop(why)) => return Left::WrongLog { offset: None, why },
         };
         // Nobody has died since then: what this process began here and did not see fail has not failed.
+        let mut is_inherited = owned.hold.begun != Begun::NOTHING;
         if let Some(LeftBehind { epoch, position, failed }) = left
             && (owned.hold.epoch, owned.hold.next_offset) == (epoch + 1, position)
         {
             owned.hold.begun = Begun::Attempts(failed);
+            is_inherited = false;
         }
         let (epoch, position) = (owned.hold.epoch, owned.hold.next_offset);
         let watch = bound.vigil.watch(owned.hold.held(), owned.hold.next_offset);
@@ -116,10 +119,13 @@ pub(in crate::consumer) async fn work_on<D: LetterDialect>(
             trying: trying.take(),
             may_have_lost_its_tail: false,
             replayed_last: false,
+            replayed_up_to: 0,
             let_one_through: false,
             group_ceiling: work.group_commit.max(1),
             outages: 0,
             failed: owned.hold.begun.attempts(),
+            is_inherited,
+            alone: None,
             group_at_most: work.group_commit.max(1),
             counted: counted_at_first(work, owned.hold.begun),
             backlog: VecDeque::new(),
@@ -133,6 +139,7 @@ pub(in crate::consumer) async fn work_on<D: LetterDialect>(
         }
         match turn {
             Turn::Revoked => return Left::Over,
+            Turn::Stop { offset, why } if why.is::<WrongLog>() => return Left::WrongLog { offset, why },
             Turn::Stop { offset, why } => {
                 stopped(work, &queue.lease, offset, &*why).await;
                 return Left::Over;
@@ -294,10 +301,16 @@ struct Worker<'a, D: Dialect> {
     may_have_lost_its_tail: bool,
     /// A replay was the last of what is not a record of the queue; a parked one comes first now.
     replayed_last: bool,
+    /// Up to here no replay is of this slot.
+    replayed_up_to: i64,
     /// A record comes before the next replay, or the next that is parked.
     let_one_through: bool,
     /// What groups may grow to: less than one that was past the deadline.
     group_ceiling: u32,
+    /// The attempt that the row counts was begun by an owner that nobody saw the end of.
+    is_inherited: bool,
+    /// Held for an attempt that may have ended a process, so that it is alone to blame if it ends this one.
+    alone: Option<OwnedSemaphorePermit>,
     /// So many records a group may have now: fewer behind one that failed.
     group_at_most: u32,
     /// Attempts at so many records are counted before they begin: one of them may have been an earlier owner's last. As
@@ -343,6 +356,27 @@ impl<D: Dialect> Worker<'_, D> {
             () = self.work.outage.turn(&self.work.retry) => {}
         }
         rest
+    }
+
+    /// An attempt that an earlier owner began, and may have died of, is made while no other such is made in this process: one that
+    /// ends processes would otherwise take others along, time and again, until they are given up as well. Without a seat while
+    /// it waits; `false` where the partition was revoked meanwhile.
+    async fn be_alone(&mut self, rest: Rest<D>) -> (Rest<D>, bool) {
+        if !self.is_inherited || self.alone.is_some() {
+            return (rest, true);
+        }
+        let suspects = Arc::clone(&self.work.suspects);
+        if let Ok(alone) = Arc::clone(&suspects).try_acquire_owned() {
+            self.alone = Some(alone);
+            return (rest, true);
+        }
+        let rest = self.give_seat_back(rest).await;
+        self.alone = tokio::select! {
+            biased;
+            () = self.queue.lease.revoked.cancelled() => None,
+            alone = suspects.acquire_owned() => alone.ok(),
+        };
+        (rest, self.alone.is_some())
     }
 
     /// Waits for a seat, unless it has one; `false` where the partition was revoked meanwhile.

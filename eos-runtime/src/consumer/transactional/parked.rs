@@ -82,7 +82,7 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// Others see how many there are; once it is said where there are too many.
     pub(super) fn parked_changed(&mut self) {
-        self.queue.post.has_parked(self.parking.len());
+        self.queue.post.has_parked(self.parking.len(), self.parking.is_full());
         self.watch.has_parked(self.parking.len());
         let was_full = std::mem::replace(&mut self.is_full, self.parking.is_full());
         if self.is_full && !was_full {

@@ -9,10 +9,7 @@ use super::{Step, Turn, Worker};
 use crate::consumer::failure::Failure;
 use crate::consumer::log::Fate;
 use crate::fault;
-use crate::store::{Filter, Hold, LetterDialect, Rest, State, Stored, Verdict};
-
-/// So many are looked through at once where a partition's slots share what is wanted.
-const AT_ONCE: i64 = 100;
+use crate::store::{Filter, Hold, LetterDialect, Rest, State, Stored, Verdict, WantedRow};
 
 impl<D: LetterDialect> Worker<'_, D> {
     /// Handles the oldest that is wanted in this partition. A record that is queued comes before the next one.
@@ -38,15 +35,30 @@ impl<D: LetterDialect> Worker<'_, D> {
 
     async fn next_wanted(&mut self, hold: &Hold<D::Locator>) -> sqlx::Result<Option<Stored>> {
         self.hear_who_is_urged(hold).await?;
-        let at_once = if hold.slot.is_whole() { 1 } else { AT_ONCE };
-        let mut filter = Filter { limit: Some(at_once), ..Filter::of_partition(&hold.key, State::Wanted) };
+        let mut filter = Filter { limit: Some(1), ..Filter::of_partition(&hold.key, State::Wanted) };
+        if !hold.slot.is_whole() {
+            let Some(ours) = self.next_of_slot(hold).await? else { return Ok(None) };
+            filter.ids = Some(vec![ours]);
+        }
+        Ok(self.beside(D::letters(&self.bound.store, &filter)).await?.pop())
+    }
+
+    /// The next that is of this slot; the others are replayed by theirs. It goes on where it was, and from the beginning once it has
+    /// come to the end.
+    async fn next_of_slot(&mut self, hold: &Hold<D::Locator>) -> sqlx::Result<Option<i64>> {
         loop {
-            let letters = self.beside(D::letters(&self.bound.store, &filter)).await?;
-            filter.after = letters.last().map(|letter| letter.id);
-            // The others' are replayed by their slots.
-            let ours = letters.into_iter().find(|letter| hold.slot.has(&letter.record));
-            if ours.is_some() || filter.after.is_none() {
-                return Ok(ours);
+            let wanted = self.beside(D::wanted_in(&self.bound.store, &hold.key, self.replayed_up_to)).await?;
+            let is_ours = |(_, key, offset): &&WantedRow| hold.slot.has_key(key.as_deref(), *offset);
+            if let Some((ours, ..)) = wanted.iter().find(is_ours) {
+                self.replayed_up_to = ours - 1;
+                return Ok(Some(*ours));
+            }
+            match wanted.last() {
+                Some((last, ..)) => self.replayed_up_to = *last,
+                None => {
+                    self.replayed_up_to = 0;
+                    return Ok(None);
+                }
             }
         }
     }

@@ -203,6 +203,7 @@ macro_rules! server_suite {
                 a_claim_that_waited_for_a_lower_position_does_not_jump_over_it
                 a_claim_that_waited_for_a_row_to_be_removed_is_fenced
                 a_claim_of_an_id_that_waited_for_its_mark_finds_what_it_marked
+                a_split_waits_for_no_row_of_others
             }
             doubts {
                 a_commit_whose_answer_was_lost_stands

@@ -14,7 +14,7 @@ async fn take_slot<H: Harness>(h: &H, key: &PartitionKey, slot: i32) -> Option<H
 }
 
 /// Each of the partition's rows, taken.
-async fn take_all<H: Harness>(h: &H, slots: i32) -> Vec<HoldOf<H>> {
+pub(super) async fn take_all<H: Harness>(h: &H, slots: i32) -> Vec<HoldOf<H>> {
     let mut holds = Vec::new();
     for number in 0..slots {
         holds.push(take_slot(h, &key(0), number).await.expect("there is such a slot"));
@@ -22,12 +22,12 @@ async fn take_all<H: Harness>(h: &H, slots: i32) -> Vec<HoldOf<H>> {
     holds
 }
 
-async fn split<H: Harness>(h: &H, holds: &[HoldOf<H>], slots: i32) -> bool {
+pub(super) async fn split<H: Harness>(h: &H, holds: &[HoldOf<H>], slots: i32) -> bool {
     H::D::split(h.store(), holds, slots, options(DEADLINE)).await.expect("a split is answered")
 }
 
 /// A partition of so many slots, at 0.
-async fn split_into<H: Harness>(h: &H, slots: i32) {
+pub(super) async fn split_into<H: Harness>(h: &H, slots: i32) {
     assert!(split(h, &take_all(h, 1).await, slots).await);
 }
 

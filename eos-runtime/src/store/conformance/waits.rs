@@ -1,10 +1,11 @@
 //! A claim, of a position or of an id, that has to wait for somebody else's change of its row.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::harness::*;
 use super::ids;
+use super::slots::{split, split_into, take_all};
 use crate::dedupe::Answer;
 use crate::store::dialect::Store;
 use crate::store::{Rest, Standing};
@@ -21,6 +22,22 @@ async fn claim_behind<H: Server>(h: &H, change: &str) -> Rest<H::D> {
     let rest = not_ours(waiting.await.expect("no panic"));
     assert_eq!(inbox(h).await, 0);
     rest
+}
+
+/// However long somebody is at another partition's row.
+pub(super) async fn a_split_waits_for_no_row_of_others<H: Server>(h: &H) {
+    take(h, 7).await;
+    let partition = if H::KEY_COLUMN == "`key`" { "`partition`" } else { "partition" };
+    let busy = format!(
+        "update {}eos_position set attempts = 1 where group_id = 'billing' and topic = 'event.order' and {partition} = 7",
+        h.store().schema
+    );
+    let held = h.begin_outside(&busy).await;
+    let began = Instant::now();
+    split_into(h, 4).await;
+    assert!(split(h, &take_all(h, 4).await, 2).await);
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    h.commit_outside(held).await;
 }
 
 pub(super) async fn a_claim_that_waited_for_a_new_owner_is_fenced<H: Server>(h: &H) {

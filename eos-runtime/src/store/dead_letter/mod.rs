@@ -122,6 +122,9 @@ pub(crate) struct ParkedRow {
     pub(crate) offset: i64,
 }
 
+/// The number of a row that is to be replayed, with what says whose it is: key and offset.
+pub(crate) type WantedRow = (i64, Option<Vec<u8>>, i64);
+
 /// How an attempt at a row went that did not succeed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verdict<'a> {
@@ -139,8 +142,6 @@ pub(crate) struct Verdict<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) ids: Option<Vec<i64>>,
-    /// Those with a greater number.
-    pub(crate) after: Option<i64>,
     pub(crate) group: Option<String>,
     pub(crate) topic: Option<String>,
     pub(crate) partition: Option<i32>,

@@ -7,7 +7,7 @@ use std::future::Future;
 
 use uuid::Uuid;
 
-use super::{Filter, ParkedRow, State, Stored, Unpublished, Verdict};
+use super::{Filter, ParkedRow, State, Stored, Unpublished, Verdict, WantedRow};
 use crate::store::{Dialect, Hold, PartitionKey, Store};
 
 /// The words in which databases differ. A function `write` stands beside each use of [`letter_dialect!`]: it runs one
@@ -85,6 +85,13 @@ pub(crate) trait LetterDialect: Dialect {
         store: &Store<Self>,
         key: &PartitionKey,
     ) -> impl Future<Output = sqlx::Result<Vec<ParkedRow>>> + Send;
+
+    /// A partition's rows that are to be replayed, behind the one of this number.
+    fn wanted_in(
+        store: &Store<Self>,
+        key: &PartitionKey,
+        after: i64,
+    ) -> impl Future<Output = sqlx::Result<Vec<WantedRow>>> + Send;
 
     /// Writes down that a further attempt at a row begins; `false` where its state is another by now, or its partition
     /// another's.
@@ -229,6 +236,21 @@ macro_rules! letter_dialect {
                 rows.iter().map(parked).collect()
             }
 
+            async fn wanted_in(
+                store: &Store<Self>,
+                key: &PartitionKey,
+                after: i64,
+            ) -> sqlx::Result<Vec<$crate::store::WantedRow>> {
+                let mut query = sqlx::QueryBuilder::<$database>::new(format!(
+                    "select id, {}, record_offset from {}eos_dead_letter where state = {} and id > {after} and {} = {} \
+                     and group_id = ",
+                    $words.key, store.schema, State::Wanted.number(), $words.partition, key.partition,
+                ));
+                query.push_bind(key.group.to_string()).push(" and topic = ").push_bind(key.topic.to_string());
+                query.push(" order by id limit 1000");
+                query.build_query_as().persistent(false).fetch_all(&store.pool).await
+            }
+
             async fn begin_try(
                 store: &Store<Self>,
                 hold: &Hold<Self::Locator>,
@@ -338,9 +360,6 @@ macro_rules! letter_dialect {
             if let Some(ids) = &filter.ids {
                 let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
                 query.push(format!(" and id in ({})", if ids.is_empty() { "null".to_owned() } else { ids.join(", ") }));
-            }
-            if let Some(after) = filter.after {
-                query.push(format!(" and id > {after}"));
             }
             if let Some(group) = &filter.group {
                 query.push(" and group_id = ").push_bind(group.clone());

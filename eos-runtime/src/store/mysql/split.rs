@@ -3,7 +3,7 @@
 use sqlx::MySql;
 use sqlx::mysql::MySqlQueryResult;
 
-use super::attempt::close;
+use super::attempt::{close, whole_seconds};
 use super::{RowId, message, run, take};
 use crate::store::Hold;
 use crate::store::dialect::{Store, StoreOptions};
@@ -13,6 +13,7 @@ const WORDS: SplitWords<RowId> = SplitWords {
     partition: "`partition`",
     more: "`connection`, held_until, ",
     is_of: |hold| format!("id = {} and owner = x'{}'", hold.locator.0, hold.token.as_simple()),
+    is_still_of: |hold| format!("id = {} and owner = x'{}'", hold.locator.0, hold.token.as_simple()),
     token: |token| format!("x'{}'", token.as_simple()),
 };
 
@@ -22,7 +23,12 @@ pub(super) async fn split(
     slots: i32,
     options: StoreOptions,
 ) -> sqlx::Result<bool> {
-    let Some(Statements { all, then }) = statements(&store.schema, holds, slots, &WORDS) else {
+    // For whoever waits for a split that fell asleep.
+    let held = format!(
+        "`connection` = connection_id(), held_until = unix_timestamp() + {}, ",
+        whole_seconds(options.patience())
+    );
+    let Some(Statements { all, then }) = statements(&store.schema, holds, slots, &held, &WORDS) else {
         return Ok(false);
     };
     let mut tx = take::begin(store, options).await?;

@@ -11,6 +11,7 @@ const WORDS: SplitWords<Ctid> = SplitWords {
     partition: "partition",
     more: "",
     is_of: |hold| format!("ctid = '{}' and owner = '{}'", hold.locator, hold.token.as_hyphenated()),
+    is_still_of: |hold| format!("owner = '{}'", hold.token.as_hyphenated()),
     token: |token| format!("'{}'", token.as_hyphenated()),
 };
 
@@ -20,7 +21,7 @@ pub(super) async fn split(
     slots: i32,
     options: StoreOptions,
 ) -> sqlx::Result<bool> {
-    let Some(Statements { all, then }) = statements(&store.schema, holds, slots, &WORDS) else {
+    let Some(Statements { all, then }) = statements(&store.schema, holds, slots, "", &WORDS) else {
         return Ok(false);
     };
     let mut tx = take::begin(store, options).await?;

@@ -11,6 +11,7 @@ const WORDS: SplitWords<RowId> = SplitWords {
     partition: "partition",
     more: "",
     is_of: |hold| format!("id = {} and owner = x'{}'", hold.locator.0, hold.token.as_simple()),
+    is_still_of: |hold| format!("id = {} and owner = x'{}'", hold.locator.0, hold.token.as_simple()),
     token: |token| format!("x'{}'", token.as_simple()),
 };
 
@@ -20,7 +21,7 @@ pub(super) async fn split(
     slots: i32,
     options: StoreOptions,
 ) -> sqlx::Result<bool> {
-    let Some(Statements { all, then }) = split::statements(&store.schema, holds, slots, &WORDS) else {
+    let Some(Statements { all, then }) = split::statements(&store.schema, holds, slots, "", &WORDS) else {
         return Ok(false);
     };
     let mut tx = attempt::open(store.pool.acquire().await?).await?;
