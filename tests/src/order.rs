@@ -41,6 +41,8 @@ pub enum What {
     Outage,
     /// Ends the process, as a handler does that overflows its stack.
     Kill,
+    /// The same, after a fifth of a second.
+    KillLate,
     /// Panics at the first attempt.
     Panic,
     /// Panics at every attempt.
@@ -74,7 +76,7 @@ pub enum What {
 impl What {
     /// Whether no attempt can succeed, so that its order is set aside.
     pub fn never_succeeds(self) -> bool {
-        matches!(self, What::FailAlways | What::Fatal | What::Kill | What::PanicAlways)
+        matches!(self, What::FailAlways | What::Fatal | What::Kill | What::KillLate | What::PanicAlways)
     }
 }
 

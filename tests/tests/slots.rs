@@ -296,11 +296,11 @@ async fn deaths_until_all_is_done(scene: &Scene, slots: u16) -> usize {
     }
 }
 
-/// The first record of one slot ends the process at once, while those of the others are in hand.
+/// The first record of one slot ends the process while those of the others are in hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_kills_the_process_takes_none_of_the_other_slots_with_it() {
     let scene = Scene::new(Kind::Postgres, 1, SINKS).await;
-    produce(&scene, What::Kill, 1, 1).await;
+    produce(&scene, What::KillLate, 1, 1).await;
     produce(&scene, What::Slow, 40, 1).await;
     assert_eq!(deaths_until_all_is_done(&scene, 8).await, 3);
     let letters = scene.dead_letters().await;

@@ -311,6 +311,10 @@ async fn behaves(order: &Order, meta: &RecordMeta) -> HandlerResult {
             return Err(HandlerError::outage("the payment service answers 503"));
         }
         What::Kill => std::process::abort(),
+        What::KillLate => {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            std::process::abort();
+        }
         What::PanicAlways => panic!("no such customer, ever"),
         What::Fatal => return Err(HandlerError::fatal("this order can never be served")),
         What::Panic if meta.attempt == 1 => panic!("no such customer"),
