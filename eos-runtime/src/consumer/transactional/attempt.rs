@@ -275,7 +275,9 @@ impl<D: Dialect> Worker<'_, D> {
 
     pub(super) fn committed(&mut self, handled: Handled, a_try: &Try) {
         fault::point("after_commit");
-        self.counted = self.counted.saturating_sub(1);
+        if handled != Handled::MovedPast {
+            self.counted = self.counted.saturating_sub(1);
+        }
         (self.is_inherited, self.alone) = (false, None);
         (self.at_once, self.outages, self.failed, self.moved_on) = (0, 0, 0, true);
         self.work.outage.over(&self.work.id);
