@@ -234,6 +234,8 @@ impl<D: Dialect> Worker<'_, D> {
             && !self.bound.seats.wanted_now()
             && !self.watch.has_replay()
             && !self.parking.is_due()
+            // A claim that travels along is not counted before.
+            && self.counted_behind(handled) == 0
             && self.parking.has_room_beside(usize::from(handled == Handled::Parked));
         let Some(next) = goes_on.then(|| self.next_to_chain()).flatten() else {
             return match open.commit().await {
@@ -265,6 +267,11 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
+    /// Attempts at so many further records are counted before they begin; one that was only moved past was none.
+    fn counted_behind(&self, handled: Handled) -> u32 {
+        self.counted.saturating_sub(u32::from(handled != Handled::MovedPast))
+    }
+
     /// The record to claim with the commit of the one before it; none where it may be one of a group.
     fn next_to_chain(&mut self) -> Option<Record> {
         if self.work.group_commit < 2 {
@@ -275,9 +282,7 @@ impl<D: Dialect> Worker<'_, D> {
 
     pub(super) fn committed(&mut self, handled: Handled, a_try: &Try) {
         fault::point("after_commit");
-        if handled != Handled::MovedPast {
-            self.counted = self.counted.saturating_sub(1);
-        }
+        self.counted = self.counted_behind(handled);
         (self.is_inherited, self.alone) = (false, None);
         (self.at_once, self.outages, self.failed, self.moved_on) = (0, 0, 0, true);
         self.work.outage.over(&self.work.id);
