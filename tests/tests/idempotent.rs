@@ -6,7 +6,8 @@ use std::time::Duration;
 use eos_runtime::prelude::*;
 use eos_runtime::testing::{DeliverError, Delivered, deliver};
 use eos_tests::{
-    Kind, Launch, Order, Redis, Scene, What, finished, is_done_with_all, produce_twins, servers, stays,
+    Course, Kind, Launch, Order, Redis, Scene, What, finished, is_done_with_all, produce_twins, servers,
+    stays,
 };
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
@@ -315,8 +316,9 @@ async fn a_stop_leaves_no_claim_behind(medium: Medium) {
 
 async fn kills_at_random_double_no_more_than_they_interrupt(medium: Medium) {
     let scene = medium.scene(3).await;
+    let course = Course::of_this_run(Duration::from_secs(8));
     let mut kills = 0;
-    for _ in 0..5 {
+    while course.goes_on(scene.ledger().len()) {
         let orders = scene.produce(What::Insert, 200).await;
         let before = scene.told().begun();
         let mut dies = medium.launch(&scene).start();
