@@ -1,26 +1,23 @@
 //! The workers of a partition's slots: each has a branch of the partition's lease, and the log is read once for all of them.
-//!
-//! A branch asks what a lease asks. Where to read is answered here; everything else is asked of the partition's own source, and
-//! of the group in the name of the lowest slot. Kafka's committed offset follows the lowest slot, too.
+//! Kafka's committed offset follows the lowest slot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Done;
 use super::division::Division;
+use super::door::{Door, Start};
 use crate::consumer::queue::Queue;
 use crate::consumer::transactional::{Bound, Left, work_on};
 use crate::consumer::work::Work;
 use crate::error::BoxError;
 use crate::listener::spec::Handler;
 use crate::record::Record;
-use crate::source::{
-    CommittedInKafka, Lease, LeaseId, LeaseSource, Progress, Requests, SourceError, Watermarks,
-};
+use crate::source::{Lease, LeaseSource, Progress, SourceError};
 use crate::store::{KeySlot, LetterDialect, Tx};
 
 /// How often it is looked at how far the slots are.
@@ -121,14 +118,6 @@ impl Patience {
         self.since = Instant::now();
         division.one_stands(&before, positions)
     }
-}
-
-/// A worker wants to start (again) there.
-struct Start {
-    slot: usize,
-    offset: i64,
-    seek: u64,
-    reply: oneshot::Sender<Result<(), SourceError>>,
 }
 
 impl Partition {
@@ -279,50 +268,5 @@ fn reraise(ended: Result<Left, JoinError>) -> Left {
         Ok(left) => left,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         Err(Err(_aborted)) => Left::Over,
-    }
-}
-
-/// What a branch asks.
-#[derive(Debug)]
-struct Door {
-    slot: usize,
-    trunk: Arc<dyn Requests>,
-    asks: mpsc::UnboundedSender<Start>,
-    lowest: Arc<AtomicI64>,
-}
-
-impl Requests for Door {
-    fn watermarks(
-        &self,
-        topic: &Arc<str>,
-        partition: i32,
-        reply: oneshot::Sender<Result<Watermarks, SourceError>>,
-    ) {
-        self.trunk.watermarks(topic, partition, reply);
-    }
-
-    fn partitions(&self, topic: &Arc<str>, reply: oneshot::Sender<Result<i32, SourceError>>) {
-        self.trunk.partitions(topic, reply);
-    }
-
-    fn seek(&self, _: LeaseId, offset: i64, seek: u64, reply: oneshot::Sender<Result<(), SourceError>>) {
-        // Where nobody listens any more, the reply goes away, which says `Revoked`.
-        drop(self.asks.send(Start { slot: self.slot, offset, seek, reply }));
-    }
-
-    fn confirm(&self, lease: LeaseId, _: i64, reply: oneshot::Sender<Result<bool, SourceError>>) {
-        self.trunk.confirm(lease, self.lowest.load(Ordering::Relaxed), reply);
-    }
-
-    fn committed(
-        &self,
-        lease: LeaseId,
-        reply: oneshot::Sender<Result<Option<CommittedInKafka>, SourceError>>,
-    ) {
-        self.trunk.committed(lease, reply);
-    }
-
-    fn wake(&self) {
-        self.trunk.wake();
     }
 }

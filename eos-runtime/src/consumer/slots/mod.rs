@@ -18,9 +18,11 @@
 //! |---|---|
 //! | `division.rs` | which slot is handed which record, and where the log is read again |
 //! | `branches.rs` | the workers of all slots, while the partition is ours |
+//! | `door.rs` | what a slot's worker asks of its lease, and who answers |
 
 mod branches;
 mod division;
+mod door;
 #[cfg(test)]
 mod tests;
 
@@ -80,7 +82,10 @@ pub(crate) async fn run<D: LetterDialect>(
             Parted::Revoked => return,
             Parted::OtherSlots => {}
             Parted::Done(all_below) => done = Some(all_below),
-            Parted::WrongLog { offset, why } => return stopped(&work, &lease, offset, &*why).await,
+            Parted::WrongLog { offset, why } => {
+                let _post = work.board.post(&lease);
+                return stopped(&work, &lease, offset, &*why).await;
+            }
         }
     }
 }
