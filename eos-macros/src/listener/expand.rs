@@ -550,6 +550,7 @@ mod tests {
                     group: Option::None,
                     deadline: ::Duration::from_millis(30000u64),
                     concurrency: 1u16,
+                    concurrency_per_partition: 1u16,
                     mode: ::Mode::Idempotent(::Idempotent {
                         medium: ::Medium::Database(Option::Some("orders")),
                         id: ::IdSource::MessageId,
