@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::databases::PlannedDatabase;
-use crate::consumer::RESERVED;
+use crate::consumer::Seats;
 use crate::listener::resolved::{Listener, Promise};
 use crate::listener::spec::{ListenerSpec, Mode};
 use crate::settings::{DatabaseKind, Found};
@@ -49,6 +49,16 @@ pub(super) fn per_partition(spec: &ListenerSpec, over: Option<u16>, found: &Foun
     }
 }
 
+/// Only a position can be split into slots.
+pub(super) fn slots_have_a_position(spec: &ListenerSpec, over: Option<u16>, found: &Found) {
+    if over.is_some() && !matches!(spec.mode, Mode::Transactional(_)) {
+        found.add(format!(
+            "listener `{}`: `key_slots` is for one that is `transactional`; take it out of `[listeners.\"{}\"]`",
+            spec.id, spec.id
+        ));
+    }
+}
+
 /// In one group a topic has one listener.
 pub(super) fn one_listener_a_topic(listeners: &[Listener], found: &Found) {
     let mut claims: BTreeMap<(&Arc<str>, &Arc<str>), &'static str> = BTreeMap::new();
@@ -73,18 +83,18 @@ pub(super) fn one_listener_a_topic(listeners: &[Listener], found: &Found) {
 pub(super) fn slots_remark(listener: &Listener, databases: &[PlannedDatabase]) -> Option<String> {
     let Promise::Transactional { database, key_slots, .. } = listener.promise else { return None };
     let (id, database) = (listener.id, &databases[database.0]);
-    let seats = database.max_connections.saturating_sub(RESERVED);
+    let seats = Seats::among(database.for_attempts());
     if key_slots > 1 && database.target.kind() == DatabaseKind::Sqlite {
         return Some(format!(
             "listener `{id}`: `key_slots = {key_slots}` gains nothing on SQLite, which has one writer at a time"
         ));
     }
-    (u32::from(key_slots) > seats).then(|| {
+    (usize::from(key_slots) > seats).then(|| {
         format!(
             "listener `{id}`: `key_slots = {key_slots}`, but the database `{}` has connections for {seats} attempts at a time; set \
              `max_connections` to {} or more (each partition in flight has its slots)",
             database.name,
-            u32::from(key_slots) + RESERVED
+            database.max_connections as usize + usize::from(key_slots) - seats
         )
     })
 }

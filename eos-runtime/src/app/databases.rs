@@ -27,6 +27,13 @@ pub(crate) struct PlannedDatabase {
     pub(crate) sounding: Arc<Sounding>,
 }
 
+impl PlannedDatabase {
+    /// How many of its connections attempts share, with what they need besides: a claim of an id does not wait for them to end.
+    pub(super) fn for_attempts(&self) -> u32 {
+        self.max_connections.saturating_sub(u32::from(self.has_claims))
+    }
+}
+
 /// What a listener wants a database for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Asks {

@@ -100,9 +100,8 @@ where
     let tables = |source: MigrateError| Error::Tables { name: planned.name.clone(), source: source.into() };
     D::migrate(&store, mode).await.map_err(tables)?;
 
-    // A claim does not wait for attempts to end.
-    let of_attempts = planned.max_connections.saturating_sub(u32::from(planned.has_claims));
-    let bound = Bound { store: Arc::new(store), seats: Seats::new(of_attempts), vigil: Vigil::default() };
+    let seats = Seats::new(planned.for_attempts());
+    let bound = Bound { store: Arc::new(store), seats, vigil: Vigil::default() };
     let watching = bound.vigil.clone().keep(Arc::clone(&bound.store), planned.verify_every);
     let sweeping = sweep(Arc::clone(&bound.store), care.retention, planned.has_claims);
     let sounding = Arc::clone(&planned.sounding).keep(Arc::clone(&bound.store), planned.name.clone());

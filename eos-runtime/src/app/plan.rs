@@ -326,13 +326,8 @@ impl<'a> Making<'a> {
     }
 
     fn promise(&mut self, spec: &ListenerSpec, over: Option<&ListenerOverride>) -> Option<Promise> {
-        let key_slots = over.and_then(|over| over.key_slots);
-        if key_slots.is_some() && !matches!(spec.mode, Mode::Transactional(_)) {
-            self.found.add(format!(
-                "listener `{}`: `key_slots` is for one that is `transactional`; take it out of `[listeners.\"{}\"]`",
-                spec.id, spec.id
-            ));
-        }
+        let slots_asked = over.and_then(|over| over.key_slots);
+        checks::slots_have_a_position(spec, slots_asked, self.found);
         let body = (spec.body)();
         let transactional = match (spec.mode, body) {
             (Mode::Plain, Body::Plain(handler)) => return Some(Promise::Plain(handler)),
@@ -369,7 +364,7 @@ impl<'a> Making<'a> {
         }
         let Transactional { isolation, dedupe, group_commit, max_wait, key_slots, database: _ } =
             transactional;
-        let key_slots = over.and_then(|over| over.key_slots).unwrap_or(key_slots);
+        let key_slots = slots_asked.unwrap_or(key_slots);
         Some(Promise::Transactional { database, isolation, dedupe, group_commit, max_wait, key_slots, body })
     }
 

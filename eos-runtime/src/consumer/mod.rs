@@ -56,7 +56,7 @@ pub(crate) use idempotent::Deduped;
 pub(crate) use log::Log;
 pub(crate) use outage::Outage;
 pub(crate) use plain::run as run_plain;
-pub(crate) use seats::{RESERVED, Seats};
+pub(crate) use seats::Seats;
 pub(crate) use slots::run as run_transactional;
 pub(crate) use transactional::Bound;
 pub(crate) use vigil::Vigil;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// Connections that are never an attempt's.
-pub(crate) const RESERVED: u32 = 2;
+const RESERVED: u32 = 2;
 
 /// The seats of one database.
 #[derive(Debug, Clone)]
@@ -34,12 +34,16 @@ pub(super) struct Seat {
 }
 
 impl Seats {
-    /// As many as the pool has connections, less the reserved ones.
+    /// How many there are among so many connections: less the reserved ones, and one at least.
+    pub(crate) fn among(connections: u32) -> usize {
+        connections.saturating_sub(RESERVED).max(1) as usize
+    }
+
+    /// As many as there are among the pool's connections.
     pub(crate) fn new(max_connections: u32) -> Self {
-        let seats = max_connections.saturating_sub(RESERVED).max(1) as usize;
         Seats {
             shared: Arc::new(Shared {
-                seats: Arc::new(Semaphore::new(seats)),
+                seats: Arc::new(Semaphore::new(Self::among(max_connections))),
                 takes: Semaphore::new((max_connections as usize / 2).max(1)),
                 waiting: AtomicUsize::new(0),
                 wanted: Notify::new(),
