@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, MySqlPool, PgPool, SqlitePool};
@@ -166,11 +166,14 @@ impl Database {
         &self.url
     }
 
-    /// The same through a proxy on this port.
+    /// The same through a proxy on this port, which has to understand what it hears.
     pub fn url_at_port(&self, port: u16) -> String {
         match &self.pool {
             Pool::Postgres(pool) => (*pool.connect_options()).clone().port(port).to_url_lossy().to_string(),
-            Pool::MySql(pool) => (*pool.connect_options()).clone().port(port).to_url_lossy().to_string(),
+            Pool::MySql(pool) => {
+                let options = (*pool.connect_options()).clone().ssl_mode(MySqlSslMode::Disabled);
+                options.port(port).to_url_lossy().to_string()
+            }
             Pool::Sqlite(_) => panic!("SQLite has no port"),
         }
     }
