@@ -21,8 +21,9 @@ const ORDERS_THAT_WAIT: &str = "orders_that_wait";
 const NOOP: &str = "noop";
 const REDIS: &str = "redis";
 const K2K: &str = "k2k";
+const K2K_WITHOUT_IDS: &str = "k2k_without_ids";
 const K2K_ONE_BY_ONE: &str = "k2k_one_by_one";
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     ORDERS,
     ORDERS_BY_POSITION,
     ORDERS_IN_GROUPS,
@@ -31,6 +32,7 @@ const ALL: [&str; 9] = [
     NOOP,
     REDIS,
     K2K,
+    K2K_WITHOUT_IDS,
     K2K_ONE_BY_ONE,
 ];
 
@@ -112,6 +114,11 @@ async fn pass_on(out: &mut KafkaTx, record: &Record) -> HandlerResult {
     out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
 }
 
+#[kafka_listener(id = "k2k_without_ids", topic = "${app.topic}", exactly_once(message_id = "off"))]
+async fn pass_on_without_ids(out: &mut KafkaTx, record: &Record) -> HandlerResult {
+    out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
+}
+
 #[kafka_listener(id = "k2k_one_by_one", topic = "${app.topic}", exactly_once(commit_records = 1))]
 async fn pass_on_one_by_one(out: &mut KafkaTx, record: &Record) -> HandlerResult {
     out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
@@ -142,6 +149,7 @@ pub(crate) fn only<'c>(
         Listener::Noop => NOOP,
         Listener::Redis => REDIS,
         Listener::K2k => K2K,
+        Listener::K2kWithoutIds => K2K_WITHOUT_IDS,
         Listener::K2kOneByOne => K2K_ONE_BY_ONE,
     };
     for other in ALL.iter().filter(|other| **other != id) {
@@ -167,5 +175,6 @@ pub(crate) enum Listener {
     Redis,
     /// What they write goes to `EOS__APP__OUT`.
     K2k,
+    K2kWithoutIds,
     K2kOneByOne,
 }

@@ -56,8 +56,6 @@ enum With {
     Streams,
     /// The hand-written loop that leaves waiting to rdkafka's `commit_transaction`
     Flush,
-    /// The hand-written loop whose outputs have ids, as eos's have
-    Ids,
 }
 
 const PARTITIONS: i32 = 4;
@@ -65,10 +63,13 @@ const INTERVAL_MS: u32 = 100;
 /// What Spring Kafka reaches with a transaction a record on such a machine.
 const SPRING_ONE_BY_ONE: f64 = 100.0;
 
+/// Outputs have no header: `message_id = "off"`.
 const EOS: Case = Case { who: "eos", variant: "commit_100ms", in_flight: 4, dedupe: "none", rtt_ms: 0.0 };
+/// Each has an id that is the same whenever its record is handled, as is the default.
+const EOS_IDS: Case = Case { variant: "commit_100ms_ids", ..EOS };
 const BY_HAND: Case = Case { who: "handwritten", ..EOS };
 const BY_HAND_FLUSH: Case = Case { variant: "commit_100ms_flush", ..BY_HAND };
-const BY_HAND_IDS: Case = Case { variant: "commit_100ms_ids", ..BY_HAND };
+const BY_HAND_IDS: Case = Case { who: BY_HAND.who, ..EOS_IDS };
 const STREAMS: Case = Case { who: "streams", ..EOS };
 /// One transaction is open at a time, as there is one member of the group.
 const EOS_ONE_BY_ONE: Case = Case { variant: "one_by_one", in_flight: 1, ..EOS };
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     let mut cases = if args.one_by_one {
         vec![BY_HAND_ONE_BY_ONE, EOS_ONE_BY_ONE, EOS_ONE_BY_ONE_IN_FOUR]
     } else {
-        vec![BY_HAND, EOS]
+        vec![BY_HAND, EOS, BY_HAND_IDS, EOS_IDS]
     };
     if args.with.contains(&With::Streams) {
         if args.one_by_one {
@@ -93,9 +94,6 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     if args.with.contains(&With::Flush) && !args.one_by_one {
         cases.push(BY_HAND_FLUSH);
     }
-    if args.with.contains(&With::Ids) && !args.one_by_one {
-        cases.push(BY_HAND_IDS);
-    }
     let records = args.records.unwrap_or(if args.one_by_one { 2_000 } else { 1_500_000 });
     let topic = bed.topic("k2k", PARTITIONS).await?;
     producer::numbered(&bed.kafka, &topic, PARTITIONS, records).await?;
@@ -105,8 +103,10 @@ pub(crate) async fn run(args: &Args, bed: &mut Bed) -> anyhow::Result<Report> {
     let mut report = Report { workload: "k2k", settings, results, ratios: Vec::new(), remarks: Vec::new() };
     report.compare("k2k_vs_handwritten", &EOS, &BY_HAND, Some(0.9));
     report.compare("k2k_vs_handwritten_flush", &EOS, &BY_HAND_FLUSH, None);
-    report.compare("k2k_vs_handwritten_ids", &EOS, &BY_HAND_IDS, None);
+    report.compare("k2k_ids_vs_handwritten_ids", &EOS_IDS, &BY_HAND_IDS, Some(0.9));
+    report.compare("k2k_ids_vs_handwritten", &EOS_IDS, &BY_HAND, None);
     report.compare("k2k_vs_streams", &EOS, &STREAMS, Some(1.0));
+    report.compare("k2k_ids_vs_streams", &EOS_IDS, &STREAMS, Some(1.0));
     report.compare("k2k_one_by_one_vs_handwritten", &EOS_ONE_BY_ONE, &BY_HAND_ONE_BY_ONE, None);
     report.remarks = remarks(&report);
     Ok(report)
@@ -161,7 +161,11 @@ impl K2k<'_> {
         }
         let mut command = child::this_program()?;
         if case.who == EOS.who {
-            let listener = if *case == EOS { Listener::K2k } else { Listener::K2kOneByOne };
+            let listener = match *case {
+                EOS => Listener::K2kWithoutIds,
+                EOS_IDS => Listener::K2k,
+                _ => Listener::K2kOneByOne,
+            };
             command.arg("eos");
             eos::only(listener, &mut command, &self.bed.kafka, group, &self.topic).env("EOS__APP__OUT", out);
             if *case == EOS_ONE_BY_ONE_IN_FOUR {

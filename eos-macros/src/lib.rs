@@ -46,7 +46,7 @@ use proc_macro::TokenStream;
 /// | `transactional` | its SQL effects happen once | at least once |
 /// | `idempotent(redis, …)`, `idempotent(database, …)` | a record whose id has been processed is not handled again: [`idempotent`](https://docs.rs/eos-runtime/latest/eos_runtime/idempotent/index.html) | at least once |
 /// | `retry(…)` | how often a record is tried, and with which waits | `[retry]` of the settings |
-/// | `exactly_once` | from Kafka to Kafka: outputs and offsets in one Kafka transaction; `exactly_once(commit_interval = "100ms", commit_records = 100000)` | plain |
+/// | `exactly_once` | from Kafka to Kafka: outputs and offsets in one Kafka transaction; `exactly_once(commit_interval = "100ms", commit_records = 100000, message_id = "off")` | plain |
 /// | `at_most_once` | the offset is committed before the function runs, and nothing is tried again; `at_most_once(commit_records = 100)` | plain |
 /// | `to = "event.order.enriched"` | where an exactly-once listener sends what it returns | the event's own topic |
 /// | `on_failure = "park"` | a record that failed waits in the database with the later ones of its key, and other keys go on; `"block"`: its partition waits | `"block"` |

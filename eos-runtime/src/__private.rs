@@ -8,6 +8,7 @@ pub use crate::extract::event::{event, topic_of_the_event};
 pub use crate::extract::{
     Deliveries, Delivery, FromBatch, FromRecord, FromRecordOptional, Needs, RefFromRecord, Rejection,
 };
+pub use crate::kafka_tx::OutputId;
 pub use crate::listener::outcome::{IntoOutcome, Reply, send_returned};
 pub use crate::listener::spec::{
     BatchHandler, Body, DeadLetters, Dedupe, ExactlyOnce, Handler, HandlerFuture, IdSource, Idempotent,

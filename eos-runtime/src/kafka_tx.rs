@@ -18,6 +18,16 @@ use crate::trace;
 /// So many topics are remembered by the name that they are sent to.
 const TOPICS: usize = 16;
 
+/// What outputs are known by, in their header `message-id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutputId {
+    /// An id that is the same whenever the record is handled.
+    #[default]
+    Repeatable,
+    /// Nothing but what the handler gives them.
+    Off,
+}
+
 /// The outputs of one record, in a listener that is `exactly_once`: they and its offset are committed in one Kafka
 /// transaction.
 ///
@@ -43,9 +53,11 @@ const TOPICS: usize = 16;
 ///
 /// Nothing is sent while the function runs: a failed attempt leaves nothing, and costs no transaction. Outputs of one record
 /// keep their order for each key. Each has a header `message-id` that is the same whenever the record is handled (a UUID,
-/// version 5), so that also those who read uncommitted records can tell a copy.
+/// version 5), so that also those who read uncommitted records can tell a copy; `exactly_once(message_id = "off")` leaves it
+/// out.
 pub struct KafkaTx {
     group: Arc<str>,
+    message_id: OutputId,
     /// The record that is being handled.
     record: Record,
     outputs: Vec<(i64, Output)>,
@@ -112,8 +124,8 @@ impl KafkaTx {
 }
 
 impl KafkaTx {
-    pub(crate) fn new(group: Arc<str>, record: Record) -> Self {
-        KafkaTx { group, record, outputs: Vec::new(), before: 0, ids: 0, topics: Vec::new() }
+    pub(crate) fn new(group: Arc<str>, message_id: OutputId, record: Record) -> Self {
+        KafkaTx { group, message_id, record, outputs: Vec::new(), before: 0, ids: 0, topics: Vec::new() }
     }
 
     /// The next record: what earlier ones have sent stays.
@@ -163,7 +175,12 @@ impl KafkaTx {
             let name = std::str::from_utf8(name).map_err(HandlerError::fatal)?;
             headers.push((Cow::Owned(name.to_owned()), value.map(Bytes::copy_from_slice)));
         }
-        let id = own.get(MESSAGE_ID).is_none().then(|| repeatable_id(&self.group, &self.record, self.ids));
+        let id = match self.message_id {
+            OutputId::Repeatable if own.get(MESSAGE_ID).is_none() => {
+                Some(repeatable_id(&self.group, &self.record, self.ids))
+            }
+            OutputId::Repeatable | OutputId::Off => None,
+        };
         self.ids += 1;
         if let Some((type_name, version)) = event {
             headers.push((Cow::Borrowed(TYPE_HEADER), Some(Bytes::from_static(type_name.as_bytes()))));

@@ -1,7 +1,7 @@
 //! From Kafka to Kafka: whoever reads committed records sees what each record leaves once, in order, whatever dies.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
@@ -46,10 +46,12 @@ fn passed(scene: &Scene, seen: &[Seen]) -> Vec<(i32, i64)> {
         let customer = customers[&from];
         let before = last.insert(customer, from.1);
         assert!(before.is_none_or(|before| before < from.1), "{customer}: {from:?} after {before:?}");
-        *ids.entry(record.id()).or_default() += 1;
+        if let Some(id) = record.header("message-id") {
+            *ids.entry(id).or_default() += 1;
+        }
         passed.push(from);
     }
-    assert!(ids.values().all(|times| *times == 1), "each output has an id of its own");
+    assert!(ids.values().all(|times| *times == 1), "an id is there twice");
     passed.sort_unstable();
     let twice = passed.windows(2).find(|two| two[0] == two[1]);
     assert_eq!(twice, None, "passed on twice");
@@ -112,6 +114,8 @@ async fn each_record_is_passed_on_once_and_poison_goes_to_its_topic_in_the_same_
         reasons,
         ["eos.Failed", "eos.Failed", "eos.Panicked", "eos.Panicked", "eos.Poison", "eos.Poison"]
     );
+    let seen = scene.kafka.read(&format!("{}.out", scene.topic)).await;
+    assert!(seen.iter().all(|record| record.header("message-id").is_some()), "each has an id");
 }
 
 /// Each in a transaction of its own; an order that is filtered out leaves nothing but its offset.
@@ -127,6 +131,7 @@ async fn what_is_returned_is_sent_and_nothing_where_nothing_is() {
     service.stop().await;
     let seen = scene.kafka.read(&format!("{}.out", scene.topic)).await;
     assert!(seen.iter().all(|record| record.header("type").as_deref() == Some("Passed")));
+    assert!(seen.iter().all(|record| record.header("message-id").is_none()), "the listener wants no ids");
 }
 
 /// What an output topic does not take is no reason to send anything else twice, or never.
@@ -160,6 +165,43 @@ async fn crash_once(point: &str) {
     let mut next = launch(&scene, "kafka").start();
     each_is_passed_on_once(&scene).await;
     next.stop().await;
+}
+
+/// Nothing waits until the brokers notice that somebody died, which takes them ten seconds and more.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_the_same_name_ends_at_once_what_one_that_died_has_left_open() {
+    let scene = scene(1, &[]).await;
+    let launch = || launch(&scene, "kafka").env("EOS__KAFKA__INSTANCE", "passer-on-0");
+    let mut dies = launch().fault("exactly_once_before_commit@1=kill").start();
+    send(&scene, What::Insert, 100).await;
+    dies.is_killed().await;
+    let began = Instant::now();
+    let mut next = launch().start();
+    each_is_passed_on_once(&scene).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(8), "readers of committed records waited {took:?}");
+    next.stop().await;
+}
+
+/// Each fences the other, again and again; nothing is sent twice for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_the_same_name_pass_each_record_on_once_and_are_told_why_they_are_slow() {
+    let scene = scene(2, &[]).await;
+    let launch = || launch(&scene, "kafka").env("EOS__KAFKA__INSTANCE", "passer-on-0");
+    let mut services = [launch().start(), launch().start()];
+    for _ in 0..10 {
+        send(&scene, What::Insert, 30).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    eventually("one says what is wrong", PATIENCE, async || {
+        let told: usize = services.iter().map(|service| service.says("the same `[kafka] instance`")).sum();
+        if told > 0 { Ok(()) } else { Err("nobody does".to_owned()) }
+    })
+    .await;
+    let [one, other] = &mut services;
+    one.stop().await;
+    each_is_passed_on_once(&scene).await;
+    other.stop().await;
 }
 
 /// A member that sleeps with a transaction in hand is replaced, and refused when it wakes.

@@ -9,7 +9,7 @@ use syn::Ident;
 
 use super::model::{
     AtOnce, DeadLetters, Dedupe, Id, IdSource, Idempotent, Listener, Medium, Mode, OnFailure, OnOutage,
-    Parameter, Retry, Topics,
+    OutputId, Parameter, Retry, Topics,
 };
 use crate::shared::spans::{at, eos, ours};
 
@@ -94,12 +94,17 @@ fn mode(mode: &Mode) -> TokenStream {
     match mode {
         Mode::Plain => quote_spanned!(ours()=> #eos::Mode::Plain),
         Mode::AtMostOnce(at_once) => quote_spanned!(ours()=> #eos::Mode::AtMostOnce(#at_once)),
-        Mode::ExactlyOnce { commit_interval_ms, commit_records, to, out: _ } => {
+        Mode::ExactlyOnce { commit_interval_ms, commit_records, message_id, to, out: _ } => {
             let to = option(to.as_ref());
+            let message_id = match message_id {
+                OutputId::Repeatable => format_ident!("Repeatable"),
+                OutputId::Off => format_ident!("Off"),
+            };
             quote_spanned! {ours()=>
                 #eos::Mode::ExactlyOnce(#eos::ExactlyOnce {
                     commit_interval: #eos::Duration::from_millis(#commit_interval_ms),
                     commit_records: #commit_records,
+                    message_id: #eos::OutputId::#message_id,
                     to: #to,
                 })
             }

@@ -78,6 +78,7 @@ pub(crate) enum Mode {
         out: Option<Box<Type>>,
         commit_interval_ms: u64,
         commit_records: u32,
+        message_id: OutputId,
         to: Option<LitStr>,
     },
 }
@@ -97,6 +98,14 @@ pub(crate) enum Dedupe {
     #[default]
     MessageId,
     Position,
+}
+
+/// `exactly_once(message_id = "…")`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum OutputId {
+    #[default]
+    Repeatable,
+    Off,
 }
 
 /// `idempotent(redis, …)`, `idempotent(database, …)`.
@@ -297,6 +306,7 @@ fn kafka_to_kafka(
         out: taken.map(|taken| Box::new(taken.inner)),
         commit_interval_ms: asked.commit_interval_ms,
         commit_records: asked.commit_records,
+        message_id: asked.message_id,
         to: to.map(|(_, to)| to),
     })
 }

@@ -394,7 +394,7 @@ impl<'a> Making<'a> {
         exactly_once: ExactlyOnce,
         handler: TxHandler<KafkaTx>,
     ) -> Option<Promise> {
-        let ExactlyOnce { commit_interval, commit_records, to } = exactly_once;
+        let ExactlyOnce { commit_interval, commit_records, message_id, to } = exactly_once;
         if self
             .settings
             .kafka
@@ -411,7 +411,7 @@ impl<'a> Making<'a> {
         if let Some(to) = to {
             self.topic(spec, to)?;
         }
-        Some(Promise::ExactlyOnce { commit_interval, commit_records, handler })
+        Some(Promise::ExactlyOnce { commit_interval, commit_records, message_id, handler })
     }
 
     /// What the listener's extractors ask for.

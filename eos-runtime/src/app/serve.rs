@@ -254,7 +254,7 @@ fn consumers(
 ) -> Result<(Vec<Consumer>, Vec<Transactor>), KafkaFailure> {
     let (mut consumers, mut transactors) = (Vec::new(), Vec::new());
     for (listener, work) in plan.listeners.iter().zip(works) {
-        for _ in 0..listener.concurrency {
+        for member in 0..listener.concurrency {
             let options = ConsumerOptions {
                 group: listener.group.to_string(),
                 topics: listener.topics.iter().map(ToString::to_string).collect(),
@@ -262,7 +262,7 @@ fn consumers(
                 commit_interval: plan.settings.kafka.commit_interval,
                 deadline: listener.deadline + StoreOptions::MARGIN,
             };
-            let lane = lane(listener);
+            let lane = lane(listener, plan.settings.kafka.instance.as_deref(), member);
             let outflow = lane.as_ref().map(|(_, outflow, _)| outflow.clone());
             let on_lease = on_lease(listener, work, databases, outflow);
             let consumer = Consumer::start(client, options, cluster.clone(), on_lease)?;
@@ -276,14 +276,23 @@ fn consumers(
 }
 
 /// What a member needs to write in transactions, where its listener does: one lane for all its partitions.
-fn lane(listener: &Listener) -> Option<(TransactorOptions, Outflow, OutflowEnd)> {
+fn lane(
+    listener: &Listener,
+    instance: Option<&str>,
+    member: u16,
+) -> Option<(TransactorOptions, Outflow, OutflowEnd)> {
     const PORTION: u32 = 256;
     let Promise::ExactlyOnce { commit_interval, commit_records, .. } = listener.promise else { return None };
+    let name = match instance {
+        // The next of this name ends at once what this one may leave open.
+        Some(instance) => format!("{instance}.{member}"),
+        // Whoever comes after is told by the group where to go on.
+        None => Uuid::new_v4().to_string(),
+    };
     let options = TransactorOptions {
         group: listener.group.to_string(),
         listener: listener.id.to_owned(),
-        // A name of its own for each start: whoever comes after is told by the group where to go on.
-        transactional_id: format!("eos.{}.{}.{}", listener.group, listener.topics.join(","), Uuid::new_v4()),
+        transactional_id: format!("eos.{}.{}.{name}", listener.group, listener.topics.join(",")),
         commit_interval,
         commit_records,
     };
@@ -304,11 +313,11 @@ fn on_lease(
             let (at_once, handler) = (*at_once, *handler);
             Box::new(move |lease| tokio::spawn(run_at_most_once(lease, Arc::clone(&work), at_once, handler)))
         }
-        Promise::ExactlyOnce { handler, .. } => {
-            let handler = *handler;
+        Promise::ExactlyOnce { message_id, handler, .. } => {
+            let (message_id, handler) = (*message_id, *handler);
             let Some(outflow) = outflow else { unreachable!("such a listener has a lane") };
             Box::new(move |lease| {
-                tokio::spawn(run_exactly_once(lease, Arc::clone(&work), outflow.clone(), handler))
+                tokio::spawn(run_exactly_once(lease, Arc::clone(&work), outflow.clone(), message_id, handler))
             })
         }
         Promise::Plain(handler) | Promise::Idempotent(handler, _) => {

@@ -25,7 +25,7 @@ use super::stopped::stopped;
 use super::trouble::{Trouble, unless_revoked};
 use super::watchdog::Running;
 use super::work::Work;
-use crate::kafka_tx::KafkaTx;
+use crate::kafka_tx::{KafkaTx, OutputId};
 use crate::listener::spec::TxHandler;
 use crate::record::Record;
 use crate::settings::Start;
@@ -38,12 +38,19 @@ const OUTPUTS: usize = 512;
 const FORMS: u32 = 3;
 
 /// Works on a lease until it is revoked.
-pub(crate) async fn run(lease: Lease, work: Arc<Work>, outflow: Outflow, handler: TxHandler<KafkaTx>) {
+pub(crate) async fn run(
+    lease: Lease,
+    work: Arc<Work>,
+    outflow: Outflow,
+    message_id: OutputId,
+    handler: TxHandler<KafkaTx>,
+) {
     let stream = open(&outflow, &lease, &work);
     let queue = Queue::new(lease, &work.board);
     let running = work.watchdog.watch(&work, &queue.lease.topic, queue.lease.partition);
     let start = work.start;
-    let mut worker = Worker { work: &work, handler, queue, outflow, stream, running, start, suspicions: 0 };
+    let mut worker =
+        Worker { work: &work, message_id, handler, queue, outflow, stream, running, start, suspicions: 0 };
     loop {
         let halted = match worker.begin().await {
             Ok(()) => worker.until_halt().await,
@@ -66,6 +73,8 @@ pub(crate) async fn run(lease: Lease, work: Arc<Work>, outflow: Outflow, handler
 
 struct Worker<'w> {
     work: &'w Arc<Work>,
+    /// What it gives to outputs.
+    message_id: OutputId,
     handler: TxHandler<KafkaTx>,
     queue: Queue,
     outflow: Outflow,
@@ -176,12 +185,7 @@ impl Worker<'_> {
                 }
                 return Some((Halt::Revoked, None));
             }
-            let mut held = holding.take().unwrap_or_else(|| Holding {
-                out: KafkaTx::new(Arc::clone(&self.work.group), record.clone()),
-                records: 0,
-                applied: 0,
-                next: record.offset(),
-            });
+            let mut held = holding.take().unwrap_or_else(|| self.holding(&record, record.offset()));
             match self.handle(&mut held, &record).await {
                 Ok(Done::InHand) => {
                     self.queue.post.is_well();
@@ -217,6 +221,12 @@ impl Worker<'_> {
 
     fn reopen(&self) -> Stream {
         open(&self.outflow, &self.queue.lease, self.work)
+    }
+
+    /// Nothing yet, before this record.
+    fn holding(&self, record: &Record, next: i64) -> Holding {
+        let out = KafkaTx::new(Arc::clone(&self.work.group), self.message_id, record.clone());
+        Holding { out, records: 0, applied: 0, next }
     }
 
     async fn pass(&self, mut held: Holding) -> Result<(), crate::source::LaneGone> {
@@ -285,8 +295,7 @@ impl Worker<'_> {
         held: &mut Holding,
         record: &Record,
     ) -> Result<(), crate::source::LaneGone> {
-        let out = KafkaTx::new(Arc::clone(&self.work.group), record.clone());
-        let fresh = Holding { out, records: 0, applied: 0, next: held.next };
+        let fresh = self.holding(record, held.next);
         self.pass(std::mem::replace(held, fresh)).await
     }
 

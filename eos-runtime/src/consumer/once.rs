@@ -10,7 +10,7 @@ use super::message_id::InboxId;
 use super::span;
 use super::work::Work;
 use crate::error::BoxError;
-use crate::kafka_tx::KafkaTx;
+use crate::kafka_tx::{KafkaTx, OutputId};
 use crate::listener::spec::{Handler, PlainHandler, TxHandler};
 use crate::record::Record;
 use crate::store::{Claim, Claimed, CommitFailed, Dialect, Idle, PartitionKey, Store, Tx};
@@ -96,7 +96,7 @@ pub(crate) async fn exactly_once(
     handler: TxHandler<KafkaTx>,
     record: &Record,
 ) -> Result<Once, BoxError> {
-    let mut out = KafkaTx::new(Arc::clone(&work.group), record.clone());
+    let mut out = KafkaTx::new(Arc::clone(&work.group), OutputId::default(), record.clone());
     let delivery = work.delivery(record, 1);
     let span = span::of(work, std::slice::from_ref(&delivery));
     invoke(handler(&mut out, &delivery), work.deadline, span).await?;

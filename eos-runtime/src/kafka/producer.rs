@@ -41,6 +41,25 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) added: [Option<(&'static str, &'a [u8])>; 2],
 }
 
+impl Outgoing<'_> {
+    /// In librdkafka's hands; none costs nothing.
+    fn owned_headers(&self) -> Option<OwnedHeaders> {
+        let added = self.added.iter().flatten();
+        let count = self.headers.len() + added.clone().count();
+        if count == 0 {
+            return None;
+        }
+        let mut headers = OwnedHeaders::new_with_capacity(count);
+        for (key, value) in self.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        for (key, value) in added {
+            headers = headers.insert(Header { key, value: Some(*value) });
+        }
+        Some(headers)
+    }
+}
+
 /// What a producer is for.
 #[derive(Debug, Clone)]
 pub(crate) struct ProducerOptions {
@@ -102,7 +121,10 @@ pub(crate) enum TransactionError {
     /// It has to be aborted; then all of it can be done again.
     #[error("the Kafka transaction has to be aborted: {0}")]
     Abort(String),
-    /// Another producer has this id, or nobody knows what became of it: this producer is of no more use.
+    /// A newer producer has this id, or the brokers have ended the transaction of one that slept: this one is of no more use.
+    #[error("the producer was replaced: {0}")]
+    Fenced(String),
+    /// Nobody knows what became of it: this producer is of no more use.
     #[error("the producer cannot go on: {0}")]
     Lost(String),
 }
@@ -295,15 +317,8 @@ impl Producer {
 
     /// Into librdkafka's queue; one that is full is waited for.
     async fn hand_over(&self, index: usize, outgoing: &Outgoing<'_>) -> Result<(), Code> {
-        let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len() + outgoing.added.len());
-        for (key, value) in outgoing.headers {
-            headers = headers.insert(Header { key, value: value.as_deref() });
-        }
-        for (key, value) in outgoing.added.iter().flatten() {
-            headers = headers.insert(Header { key, value: Some(*value) });
-        }
-        let mut record =
-            BaseRecord::<[u8], [u8], usize>::with_opaque_to(outgoing.topic, index).headers(headers);
+        let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(outgoing.topic, index);
+        record.headers = outgoing.owned_headers();
         (record.partition, record.key, record.payload) = (outgoing.partition, outgoing.key, outgoing.payload);
         loop {
             match self.inner.send(record) {
@@ -429,10 +444,14 @@ fn until_none_in_flight(producer: &ThreadedProducer<Reports>) {
 
 impl TransactionError {
     fn of(error: &KafkaError) -> Self {
-        if let KafkaError::Transaction(error) = &error
-            && error.txn_requires_abort()
-        {
-            return TransactionError::Abort(RDKafkaError::string(error));
+        if let KafkaError::Transaction(error) = &error {
+            const FENCED: [Code; 3] = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
+            if error.txn_requires_abort() {
+                return TransactionError::Abort(RDKafkaError::string(error));
+            }
+            if FENCED.contains(&error.code()) {
+                return TransactionError::Fenced(RDKafkaError::string(error));
+            }
         }
         TransactionError::Lost(error.to_string())
     }

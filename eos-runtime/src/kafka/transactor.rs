@@ -543,6 +543,9 @@ impl Void {
     fn of(error: &TransactionError) -> Self {
         match error {
             TransactionError::Abort(why) => Void::Aborted(why.clone()),
+            TransactionError::Fenced(why) => Void::Lost(format!(
+                "{why} (it slept beyond the transaction's timeout, or another process has the same `[kafka] instance`)"
+            )),
             TransactionError::Lost(why) => Void::Lost(why.clone()),
         }
     }

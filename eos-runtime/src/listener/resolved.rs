@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::retry::RetryPolicy;
 use super::spec::{Body, Dedupe, IdSource, Isolation, OnFailure, OnOutage, PlainHandler, TxHandler};
-use crate::kafka_tx::KafkaTx;
+use crate::kafka_tx::{KafkaTx, OutputId};
 
 /// One listener that runs in this process.
 #[derive(Debug, Clone)]
@@ -87,6 +87,7 @@ pub(crate) enum Promise {
         commit_interval: Duration,
         /// How many records it may hold.
         commit_records: u32,
+        message_id: OutputId,
         handler: TxHandler<KafkaTx>,
     },
     /// At least once, and at most one finished run of an id while it is remembered.
@@ -149,10 +150,11 @@ impl std::fmt::Debug for Promise {
         match self {
             Promise::Plain(_) => f.write_str("Plain"),
             Promise::AtMostOnce(at_once, _) => f.debug_tuple("AtMostOnce").field(at_once).finish(),
-            Promise::ExactlyOnce { commit_interval, commit_records, handler: _ } => f
+            Promise::ExactlyOnce { commit_interval, commit_records, message_id, handler: _ } => f
                 .debug_struct("ExactlyOnce")
                 .field("commit_interval", commit_interval)
                 .field("commit_records", commit_records)
+                .field("message_id", message_id)
                 .finish_non_exhaustive(),
             Promise::Idempotent(_, options) => f.debug_tuple("Idempotent").field(options).finish(),
             Promise::Transactional {

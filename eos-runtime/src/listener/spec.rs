@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::HandlerError;
 use crate::extract::{Deliveries, Delivery, Needs};
+use crate::kafka_tx::OutputId;
 
 /// One listener as written in the source.
 #[derive(Debug)]
@@ -174,6 +175,8 @@ pub struct ExactlyOnce {
     pub commit_interval: Duration,
     /// `commit_records = 100000`: how many it may hold before it is committed; 1 is each by itself.
     pub commit_records: u32,
+    /// `message_id = "…"`.
+    pub message_id: OutputId,
     /// The topic of what is returned, placeholders unresolved; `None` is that of the event.
     pub to: Option<&'static str>,
 }

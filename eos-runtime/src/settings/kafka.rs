@@ -13,6 +13,8 @@ pub(crate) struct Kafka {
     pub(crate) bootstrap: Bootstrap,
     /// The group of every listener that names none; placeholders unresolved.
     pub(crate) group: Given<String>,
+    /// What this process is called among those of its kind, by a name that a restart keeps.
+    pub(crate) instance: Option<String>,
     pub(crate) start: Start,
     pub(crate) on_retention_gap: RetentionGap,
     /// How often Kafka is told what the database has committed; for lag and tools.
@@ -60,6 +62,7 @@ impl Kafka {
         let kafka = Kafka {
             bootstrap: bootstrap(&mut section),
             group: group(&mut section),
+            instance: instance(&mut section),
             start: section.choice("start", Start::Earliest),
             on_retention_gap: section.choice("on_retention_gap", RetentionGap::Stop),
             commit_interval: section.within(
@@ -104,4 +107,16 @@ fn group(section: &mut Section<'_>) -> Given<String> {
         None if written => Given::Mistaken,
         None => Given::Absent,
     }
+}
+
+fn instance(section: &mut Section<'_>) -> Option<String> {
+    let instance = section.optional::<String>("instance")?;
+    if instance.trim().is_empty() {
+        section.refuse(
+            "instance",
+            "the instance's name is empty; leave it out where a new one may do for each start",
+        );
+        return None;
+    }
+    Some(instance)
 }

@@ -278,8 +278,12 @@ struct Passed {
     off: i64,
 }
 
-/// The same, by what it returns.
-#[kafka_listener(topic = "${app.topic}", exactly_once(commit_records = 1), to = "${app.topic}.out")]
+/// The same, by what it returns, and without ids.
+#[kafka_listener(
+    topic = "${app.topic}",
+    exactly_once(commit_records = 1, message_id = "off"),
+    to = "${app.topic}.out"
+)]
 async fn kafka_one_by_one(
     Json(order): Json<Order>,
     meta: RecordMeta,

@@ -7,7 +7,7 @@ use super::idempotent;
 use super::retry;
 use super::text::group;
 use super::values::{duration, topics};
-use super::{DeadLetters, Dedupe, Idempotent, OnFailure, Retry, Topics};
+use super::{DeadLetters, Dedupe, Idempotent, OnFailure, OutputId, Retry, Topics};
 use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
@@ -33,7 +33,7 @@ const KNOWN: [&str; 17] = [
     "max_batch",
     "max_wait",
 ];
-const OF_KAFKA: [&str; 2] = ["commit_interval", "commit_records"];
+const OF_KAFKA: [&str; 3] = ["commit_interval", "commit_records", "message_id"];
 const INSIDE: [&str; 5] = ["isolation", "dedupe", "database", "group_commit", "key_slots"];
 
 /// The arguments' values, with the defaults of those that were not given.
@@ -182,11 +182,13 @@ impl Words {
 pub(super) struct ExactlyOnce {
     pub(super) commit_interval_ms: u64,
     pub(super) commit_records: u32,
+    pub(super) message_id: OutputId,
 }
 
 impl ExactlyOnce {
     fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
-        let mut read = ExactlyOnce { commit_interval_ms: 100, commit_records: 100_000 };
+        let mut read =
+            ExactlyOnce { commit_interval_ms: 100, commit_records: 100_000, message_id: OutputId::default() };
         for argument in once_each(&inside(argument, "commit_interval = \"100ms\"", mistakes), mistakes) {
             match argument.word().as_str() {
                 "commit_interval" => {
@@ -196,6 +198,9 @@ impl ExactlyOnce {
                 "commit_records" => {
                     let records = number(argument, "100000", &(1..=1_000_000), mistakes);
                     read.commit_records = records.unwrap_or(read.commit_records);
+                }
+                "message_id" => {
+                    read.message_id = choice(argument, &MESSAGE_ID, mistakes).unwrap_or_default();
                 }
                 _ => {
                     misplaced(argument, &OF_KAFKA, "`exactly_once(…)`", mistakes);
@@ -263,6 +268,8 @@ impl Transactional {
 }
 
 const ON_FAILURE: [(&str, OnFailure); 2] = [("block", OnFailure::Block), ("park", OnFailure::Park)];
+
+const MESSAGE_ID: [(&str, OutputId); 2] = [("repeatable", OutputId::Repeatable), ("off", OutputId::Off)];
 
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
 

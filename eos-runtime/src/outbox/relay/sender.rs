@@ -169,7 +169,7 @@ impl Sender {
                 self.producer.abort_transaction().await.map_err(|error| lost(&error))?;
                 Err(Unsent::Nothing(Vec::new()))
             }
-            Err(error @ TransactionError::Lost(_)) => Err(lost(&error)),
+            Err(error @ (TransactionError::Fenced(_) | TransactionError::Lost(_))) => Err(lost(&error)),
         }
     }
 
