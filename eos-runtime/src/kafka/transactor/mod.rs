@@ -102,6 +102,8 @@ impl Drop for Transactor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn with(task: JoinHandle<()>) -> Transactor {

@@ -3,7 +3,8 @@
 //! Numbers become visible out of order: a transaction that took an earlier one may commit later. So there is no cursor:
 //! each look begins a good way before the highest number that was seen, and once a second at the beginning. (Looking from
 //! the beginning each time would read the dead rows of all that was published, as long as somebody holds an old
-//! snapshot.) What was read and is not deleted yet is left out here.
+//! snapshot.) What was read and is not deleted yet is left out by the database: it would be sent twice, while a table
+//! is emptied.
 
 use std::collections::BTreeSet;
 use std::ops::{Bound, Range};
@@ -63,12 +64,10 @@ impl<D: RelayDialect> Reader<D> {
         }
         let held: Vec<String> = self.held.iter().cloned().collect();
         let above = if begins { 0 } else { self.highest - BEFORE };
-        // What is taken and may be among them is left out below, and must not take the place of others.
-        let among = self.taken.range((Bound::Excluded(above), Bound::Unbounded)).count();
-        let look = Look { slots: self.slots.clone(), above, held: &held, limit: self.limit + among };
-        let mut found = D::read(&self.store, &look).await?;
-        found.retain(|waiting| !self.taken.contains(&waiting.seq));
-        found.truncate(self.limit);
+        let taken: Vec<i64> = self.taken.range((Bound::Excluded(above), Bound::Unbounded)).copied().collect();
+        let slots = self.slots.clone();
+        let look = Look { slots, above, held: &held, taken: &taken, limit: self.limit };
+        let found = D::read(&self.store, &look).await?;
         self.highest = found.last().map_or(self.highest, |last| self.highest.max(last.seq));
         self.taken.extend(found.iter().map(|waiting| waiting.seq));
         self.adapt(&found);

@@ -300,8 +300,12 @@ pub(super) async fn the_depth_is_of_what_waits_and_not_of_what_was_refused_or_is
     tx.commit().await.expect("committed");
     assert_eq!(depth().await.waiting, 3);
 
-    let look = Look { slots: 0..SLOTS, above: 0, held: &[], limit: 10 };
+    let look = Look { slots: 0..SLOTS, above: 0, held: &[], taken: &[], limit: 10 };
     let waiting = H::D::read(h.store(), &look).await.expect("it is read");
+    let taken = [waiting[0].seq, waiting[2].seq];
+    let others = H::D::read(h.store(), &Look { taken: &taken, limit: 1, ..look }).await;
+    let others: Vec<_> = others.expect("it is read").iter().map(|waiting| waiting.seq).collect();
+    assert_eq!(others, [waiting[1].seq], "what was read before is left out, and takes nobody's place");
     H::D::left(h.store(), &[waiting[0].sent()], Afterwards::Keep).await.expect("it is marked");
     H::D::refuse(h.store(), waiting[1].seq, Refusal::Record, "too large").await.expect("it is marked");
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use sqlx::mysql::MySqlPoolOptions;
-use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Database, MySql, MySqlConnection, Row};
 
 use super::run;
 use crate::store::outbox::{
@@ -23,6 +24,7 @@ const WORDS: Words = Words {
     age_us: "cast(timestampdiff(microsecond, created_at, current_timestamp(6)) as signed)",
     text: "char",
     values: ["?", "?", "?", "?"],
+    list: None,
     hex_text: |text| format!("convert(x'{}' using utf8mb4)", hex(text)),
     key_column: "`key`",
     concatenated: "concat('outbox.event.', aggregatetype)",

@@ -69,6 +69,8 @@ pub(crate) struct Look<'a> {
     pub(crate) above: i64,
     /// Keys that wait for an earlier entry of theirs, which was refused.
     pub(crate) held: &'a [String],
+    /// Numbers that were read before.
+    pub(crate) taken: &'a [i64],
     pub(crate) limit: usize,
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 
-use super::relay::{Change, Depth, Slot};
+use super::relay::{Change, Depth, Look, Slot};
 
 /// The words in which databases differ. Free functions of these names stand beside each use of [`relay_dialect!`]:
-/// `for_relay`, `begin_sharing`, `write` (one statement that stands alone), and `with_seqs`, `with_entries` and
+/// `for_relay`, `begin_sharing`, `write` (one statement that stands alone), and `with_seqs`, `with_entries`, `with_taken` and
 /// `announcements`, which [`without_arrays!`] is for where a list has to be written out and nobody can be woken.
 pub(crate) struct Words {
     /// Milliseconds since 1970.
@@ -28,6 +28,8 @@ pub(crate) struct Words {
     pub(crate) text: &'static str,
     /// The placeholders of four values.
     pub(crate) values: [&'static str; 4],
+    /// A fifth one's, where it can be a list of numbers.
+    pub(crate) list: Option<&'static str>,
     /// A text whose bytes are written in hex.
     pub(crate) hex_text: fn(&str) -> String,
     pub(crate) key_column: &'static str,
@@ -45,20 +47,29 @@ impl Words {
         )
     }
 
-    /// What waits, with a placeholder each for the first slot, the end, the number before, and the limit.
-    pub(crate) fn waiting(&self, schema: &str, held: &[String]) -> String {
+    /// What waits, with a placeholder each for the first slot, the end, the number before, the limit, and the list of what was
+    /// taken, where there can be one; whether the text is the same each time.
+    pub(crate) fn waiting(&self, schema: &str, look: &Look<'_>) -> (String, bool) {
         let [first, end, above, limit] = self.values;
-        let held = if held.is_empty() {
+        let held = if look.held.is_empty() {
             String::new()
         } else {
-            let held: Vec<_> = held.iter().map(|key| (self.hex_text)(key)).collect();
+            let held: Vec<_> = look.held.iter().map(|key| (self.hex_text)(key)).collect();
             format!(" and (aggregateid is null or aggregateid not in ({}))", held.join(", "))
         };
-        format!(
+        let taken = match self.list {
+            // A hash that each row is looked up in.
+            Some(list) => format!(" and seq not in (select unnest({list}))"),
+            None if look.taken.is_empty() => String::new(),
+            // So that nobody takes it for thousands of ranges.
+            None => format!(" and (seq in {}) is not true", listed(look.taken)),
+        };
+        let sql = format!(
             "{} where slot >= {first} and slot < {end} and seq > {above} and failed_at is null \
-             and published_at is null and broker = 'kafka'{held} order by seq limit {limit}",
+             and published_at is null and broker = 'kafka'{held}{taken} order by seq limit {limit}",
             self.columns(schema, "")
-        )
+        );
+        (sql, look.held.is_empty() && (self.list.is_some() || look.taken.is_empty()))
     }
 
     /// How many wait, up to a limit, how old the oldest is, and the numbers of the first and of the last that there is.
@@ -214,13 +225,14 @@ macro_rules! relay_dialect {
 
             /// Row by row, so that what the server sent is not held twice.
             async fn read(store: &Store<Self>, look: &Look<'_>) -> sqlx::Result<Vec<Waiting>> {
-                let mut rows = sqlx::query(AssertSqlSafe($words.waiting(&store.schema, look.held)))
-                    .persistent(look.held.is_empty())
+                let (sql, is_usual) = $words.waiting(&store.schema, look);
+                let query = sqlx::query(AssertSqlSafe(sql))
+                    .persistent(is_usual)
                     .bind(look.slots.start)
                     .bind(look.slots.end)
                     .bind(look.above)
-                    .bind(i64::try_from(look.limit).unwrap_or(i64::MAX))
-                    .fetch(&store.pool);
+                    .bind(i64::try_from(look.limit).unwrap_or(i64::MAX));
+                let mut rows = with_taken(query, look.taken).fetch(&store.pool);
                 let mut found = Vec::new();
                 while let Some(row) = rows.try_next().await? {
                     found.push(waiting(&row, found.last())?);
@@ -431,6 +443,13 @@ macro_rules! without_arrays {
                 return Ok(0);
             }
             write(store, format!("{how} where {}", are_these(entries))).await
+        }
+
+        fn with_taken<'q>(
+            query: Query<'q, $database, <$database as Database>::Arguments>,
+            _written_out: &'q [i64],
+        ) -> Query<'q, $database, <$database as Database>::Arguments> {
+            query
         }
 
         fn announcements(_store: &Store<$database>) -> impl Stream<Item = ()> + Send + 'static {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Row};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Database, PgConnection, PgPool, Postgres, Row};
 use uuid::Uuid;
 
 use super::outbox::CHANNEL;
@@ -27,6 +28,7 @@ const WORDS: Words = Words {
     age_us: "(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - created_at) * 1000000)::bigint",
     text: "text",
     values: ["$1", "$2", "$3", "$4"],
+    list: Some("$5::bigint[]"),
     hex_text: |text| format!("pg_catalog.convert_from('\\x{}'::bytea, 'UTF8')", hex(text)),
     key_column: "key",
     concatenated: "'outbox.event.' || aggregatetype",
@@ -66,6 +68,13 @@ async fn write(store: &Store<Postgres>, sql: String) -> sqlx::Result<u64> {
 async fn with_seqs(store: &Store<Postgres>, how: String, and: &str, seqs: &[i64]) -> sqlx::Result<u64> {
     let sql = format!("{how} where seq = any($1){and}");
     Ok(sqlx::query(AssertSqlSafe(sql)).bind(seqs).execute(&store.pool).await?.rows_affected())
+}
+
+fn with_taken<'q>(
+    query: Query<'q, Postgres, <Postgres as Database>::Arguments>,
+    taken: &'q [i64],
+) -> Query<'q, Postgres, <Postgres as Database>::Arguments> {
+    query.bind(taken)
 }
 
 /// What others announce on a connection of its own. While it is lost nothing is heard, so each end of it counts as an

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Database, Row, Sqlite, SqliteConnection};
 
 use super::NOW_MS;
 use super::lock::{self, Turn};
@@ -22,6 +23,7 @@ const WORDS: Words = Words {
     age_us: "(cast(1000 * (julianday('now') - 2440587.5) * 86400 as integer) - created_at) * 1000",
     text: "text",
     values: ["?", "?", "?", "?"],
+    list: None,
     hex_text: |text| format!("cast(x'{}' as text)", hex(text)),
     key_column: "key",
     concatenated: "'outbox.event.' || aggregatetype",
