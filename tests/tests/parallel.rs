@@ -434,6 +434,8 @@ async fn killed_at_random(listener: &'static str, protocol: Protocol, again: Aga
                 kills += 1;
             }
             2 => {
+                // Before that, a signal finds nobody who listens to it.
+                members[victim].has_said("listening").await;
                 members[victim].stop().await;
                 members[victim] = launch().start();
             }
@@ -444,6 +446,7 @@ async fn killed_at_random(listener: &'static str, protocol: Protocol, again: Aga
     is_over.store(true, Ordering::Release);
     looking.await.expect("no offset passed anything undone");
     for member in &mut members {
+        member.has_said("listening").await;
         member.stop().await;
     }
     assert_each_at_least_once(&scene);
