@@ -3,7 +3,7 @@
 //! | file | its part |
 //! |---|---|
 //! | `main.rs` | the program |
-//! | `arguments.rs` | what can be asked for, and what `--help` says of it |
+//! | `arguments/` | what can be asked for, a file for each command, and what `--help` says of it |
 //! | `address.rs` | where the database is, and how that is shown without its password |
 //! | `database.rs` | a connection to one of three kinds of database, whose tables are there |
 //! | `dead_letters.rs`, `change.rs`, `letter.rs` | records set aside: listed; replayed, discarded, edited; shown |
@@ -41,7 +41,7 @@ use clap::Parser;
 
 use crate::address::{Address, without_logins};
 use crate::arguments::{
-    Arguments, Command, DeadLettersCommand, OutboxCommand, ParkedCommand, PositionsCommand,
+    Arguments, Check, Command, DeadLettersCommand, Migrate, OutboxCommand, ParkedCommand, PositionsCommand,
 };
 use crate::database::Database;
 use crate::print::{Form, chain};
@@ -103,15 +103,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let Arguments { place, json, command } = arguments;
     let form = if json { Form::Json } else { Form::Text };
     expect_meaning(&command)?;
-    if let Command::Check { brokers, topic, old, strict } = &command {
+    if let Command::Check(Check { brokers, topic, old, strict }) = &command {
         let meant = check::Meant { brokers, topics: topic, old: *old };
         return check::run(&place, &meant, *strict, form).await;
     }
     let address = Address::find(&place)?;
     match command {
         // It looks for its databases by itself.
-        Command::Check { .. } => Ok(Outcome::Done),
-        Command::Migrate { print } => migrate::run(&address, print, form).await,
+        Command::Check(_) => Ok(Outcome::Done),
+        Command::Migrate(Migrate { print }) => migrate::run(&address, print, form).await,
         Command::DeadLetters(command) => {
             dead_letters::run(&Database::open(&address).await?, command, form).await
         }
@@ -144,7 +144,7 @@ fn expect_meaning(command: &Command) -> anyhow::Result<()> {
         | Command::Parked(_)
         | Command::Outbox(_)
         | Command::Positions(_)
-        | Command::Check { .. }
-        | Command::Migrate { .. } => Ok(()),
+        | Command::Check(_)
+        | Command::Migrate(_) => Ok(()),
     }
 }

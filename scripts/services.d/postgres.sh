@@ -49,7 +49,7 @@ nobody_works_in() {
 postgres_run() {
     become postgres setsid "$(postgres_bin)/postgres" -D "$1/data" -c port="$2" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories= -c wal_level=logical -c max_connections=300 -c shared_buffers=512MB \
-        -c max_wal_size=4GB
+        -c max_wal_size=4GB -c max_prepared_transactions=8
 }
 
 postgres_answers() { "$(postgres_bin)/pg_isready" -q -h 127.0.0.1 -p "$1" -U postgres; }

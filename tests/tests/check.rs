@@ -1,7 +1,10 @@
 //! `eos check` on real servers: a system that is well has no problem, and each thing that is wrong is found, with what to
 //! do, whatever else is wrong.
 
-use eos_tests::{Kind, PATIENCE, Said, Scene, What};
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use eos_tests::{Kind, PATIENCE, Private, Said, Scene, What, eventually, servers};
 use serde_json::Value;
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
@@ -120,6 +123,110 @@ async fn what_would_break_a_promise_in_postgres_is_found() {
     drop(console);
     scene.database.execute("alter sequence eos_outbox_seq_seq cache 1").await;
     assert_eq!(check(&scene, &[]).await.code(), Some(0));
+}
+
+/// A scene with tables, and a PostgreSQL of its own: what is made there is no finding of another test's, and goes with it.
+async fn on_a_server_of_its_own() -> (Scene, Private) {
+    let server = Private::start("postgres").await;
+    let url = format!("postgres://postgres@{}/postgres", server.address());
+    let scene = Scene::on(Kind::Postgres, &url, &servers().kafka, SINKS).await;
+    scene.kafka.create_topic(&scene.topic, 1, &[]).await;
+    scene.eos(EOS, &["migrate"]).await.succeeds();
+    (scene, server)
+}
+
+/// The statement in a finding that begins so.
+fn statement<'f>(found: &[&'f str], begins: &str) -> &'f str {
+    let statement = found.iter().flat_map(|says| says.split('`')).find(|words| words.starts_with(begins));
+    statement.unwrap_or_else(|| panic!("no `{begins}` in {found:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_was_prepared_and_forgotten_is_found() {
+    const WHAT: &str = "prepared transactions";
+    let (scene, _server) = on_a_server_of_its_own().await;
+    says(&check(&scene, &[]).await.json(), "ok", WHAT, &["none has been forgotten"]);
+    scene.database.execute("begin; select 1 from eos_position; prepare transaction 'ada''s'").await;
+    says(&check(&scene, &[]).await.json(), "ok", WHAT, &["none has been forgotten"]);
+    let said = eventually("it is old enough", PATIENCE, async || {
+        let said = check(&scene, &["--old", "1s"]).await;
+        if found(&said.json(), "warning", WHAT).is_empty() { Err(format!("{said:?}")) } else { Ok(said) }
+    })
+    .await;
+    assert_eq!(said.code(), Some(0), "a warning is no problem");
+    let findings = said.json();
+    says(&findings, "warning", WHAT, &["`ada's`", &format!("database `{}`", scene.database.name()), "locks"]);
+    scene.database.execute(statement(&found(&findings, "warning", WHAT), "rollback prepared ")).await;
+    says(&check(&scene, &["--old", "0s"]).await.json(), "ok", WHAT, &["none has been forgotten"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_nobody_reads_or_that_is_read_too_slowly_is_found() {
+    const WHAT: &str = "replication slots";
+    let (scene, server) = on_a_server_of_its_own().await;
+    scene.database.execute("select pg_create_physical_replication_slot('standby', true)").await;
+    scene.database.execute("select pg_create_logical_replication_slot('debezium', 'pgoutput')").await;
+    says(&check(&scene, &[]).await.json(), "ok", WHAT, &["none lags behind"]);
+
+    // Dead rows of the catalogue stay for the one that decodes what is logged.
+    let a_million =
+        "do $$ begin for i in 1..1000001 loop perform pg_current_xact_id(); commit; end loop; end $$";
+    scene.database.execute(a_million).await;
+    let findings = check(&scene, &[]).await.json();
+    says(&findings, "warning", WHAT, &["`debezium` is read by nobody", "transactions behind"]);
+    assert_eq!(found(&findings, "warning", WHAT).len(), 1, "{findings:#}");
+
+    // 66 segments of 16 MB: the log of either is kept.
+    let a_gigabyte = "do $$ begin for i in 1..66 loop \
+                      perform pg_logical_emit_message(false, 'eos', 'full'); perform pg_switch_wal(); end loop; end $$";
+    scene.database.execute(a_gigabyte).await;
+    let reader = SlowReader::start(&scene, &server).await;
+    let said = check(&scene, &[]).await;
+    assert_eq!(said.code(), Some(0), "a warning is no problem");
+    let findings = said.json();
+    says(&findings, "warning", WHAT, &["`standby` is read too slowly", "MB of log"]);
+    drop(reader);
+    eventually("its reader has left", PATIENCE, async || {
+        let findings = check(&scene, &[]).await.json();
+        let found = found(&findings, "warning", WHAT);
+        let is_so = found.iter().any(|says| says.contains("`standby` is read by nobody"));
+        if is_so { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+
+    for name in ["standby", "debezium"] {
+        let drops = format!("select pg_drop_replication_slot('{name}')");
+        let findings = check(&scene, &[]).await.json();
+        scene.database.execute(statement(&found(&findings, "warning", WHAT), &drops)).await;
+    }
+    says(&check(&scene, &[]).await.json(), "ok", WHAT, &["none lags behind"]);
+}
+
+/// A standby that has connected to the slot `standby`, and takes nothing.
+struct SlowReader(TcpStream);
+
+impl SlowReader {
+    async fn start(scene: &Scene, server: &Private) -> Self {
+        let at = "select restart_lsn::text from pg_replication_slots where slot_name = 'standby'";
+        let at: String = sqlx::query_scalar(at).fetch_one(scene.database.postgres()).await.expect("a place");
+        let mut stream = TcpStream::connect(server.address()).expect("the server takes connections");
+        // Version 3.0 of the protocol, and its simple query.
+        let startup = [&196_608_i32.to_be_bytes()[..], b"user\0postgres\0replication\0true\0\0"].concat();
+        let query = format!("START_REPLICATION SLOT standby PHYSICAL {at}\0");
+        for (kind, body) in [(&b""[..], &startup[..]), (b"Q", query.as_bytes())] {
+            let length = i32::try_from(body.len() + 4).expect("a short message");
+            let message = [kind, &length.to_be_bytes(), body].concat();
+            stream.write_all(&message).expect("it can be said");
+        }
+        let reader = SlowReader(stream);
+        let active = "select count(*) from pg_replication_slots where slot_name = 'standby' and active";
+        eventually("the slot has a reader", PATIENCE, async || match scene.database.number(active).await {
+            Ok(1) => Ok(()),
+            other => Err(format!("{other:?} of {:?}", reader.0)),
+        })
+        .await;
+        reader
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use eos_runtime::prelude::*;
 use eos_runtime::testing::{DeliverError, Delivered, deliver};
 use eos_tests::{
-    Course, Kind, Launch, Order, Redis, Scene, What, finished, is_done_with_all, produce_twins, servers,
-    stays,
+    Course, Kind, Launch, Order, PATIENCE, Redis, Scene, What, eventually, finished, is_done_with_all,
+    produce_twins, servers, stays,
 };
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
@@ -90,6 +90,7 @@ on_each_medium! {
     a_record_without_an_id_is_handled_and_counted
     a_crash_leaves_an_order_that_is_handled_twice_only_between_its_effect_and_its_mark
     what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_it_runs
+    a_handler_that_outlasts_its_lease_is_not_run_in_another_process
     a_claim_of_a_handler_that_failed_is_given_back
     a_twin_of_one_that_runs_and_fails_is_handled_itself
     one_that_slept_before_its_handler_runs_it_no_more
@@ -197,6 +198,46 @@ async fn what_another_has_claimed_is_waited_for_and_its_lease_is_renewed_while_i
     is_done_with_all(&scene).await;
     service.stop().await;
     assert!(ended <= 3, "the twin was not skipped: {ended}");
+    assert_each_once(&scene);
+}
+
+/// Each of two processes has a partition, and the twin comes to the other one.
+async fn a_handler_that_outlasts_its_lease_is_not_run_in_another_process(medium: Medium) {
+    let scene = medium.scene(2).await;
+    let mut both = [0, 1].map(|_| medium.launch(&scene).start());
+    eventually("each has a partition", PATIENCE, async || {
+        scene.produce_to(0, What::Insert, 1).await;
+        scene.produce_to(1, What::Insert, 1).await;
+        is_done_with_all(&scene).await;
+        let lines = scene.told().lines();
+        let last = |partition| lines.iter().rfind(|line| line.partition == partition).map(|line| line.pid);
+        if last(0) == last(1) { Err(format!("{:?} has both", last(0))) } else { Ok(()) }
+    })
+    .await;
+    let before = scene.told().begun();
+    scene.close_gate();
+    let first = scene.produce_to(0, What::Hold, 1).await;
+    scene.has_begun(before + 1).await;
+    let twin = first.iter().map(|sent| (sent.order.clone(), sent.message_id.clone())).collect();
+    scene.produce_orders(Some(1), twin).await;
+    eventually("the other one waits", PATIENCE, async || {
+        match both.iter().filter(|one| one.says("another has claimed this record's id") > 0).count() {
+            1 => Ok(()),
+            others => Err(format!("{others} wait")),
+        }
+    })
+    .await;
+    stays("it runs in one of them", TWO_LEASES, async || match scene.told().begun() {
+        begun if begun == before + 1 => Ok(()),
+        begun => Err(format!("{} were begun", begun - before)),
+    })
+    .await;
+    scene.open_gate();
+    is_done_with_all(&scene).await;
+    for one in &mut both {
+        one.stop().await;
+    }
+    assert_eq!(scene.told().begun(), before + 1);
     assert_each_once(&scene);
 }
 

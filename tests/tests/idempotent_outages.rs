@@ -117,6 +117,35 @@ async fn a_listener_that_is_to_go_on_without_its_database_does() {
     assert_each(&scene, 1);
 }
 
+/// Whoever meets the first of them has the others closed: otherwise each of them would cost some record its claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_broke_together_are_no_outage_each() {
+    const MANY: i64 = 6;
+    let scene = Scene::new(Kind::Postgres, 8, SINKS).await;
+    let mut service = launch(&scene, "remembering_always").start();
+    let name = scene.database.name();
+    let ours = format!("from pg_stat_activity where datname = '{name}' and application_name like 'eos%'");
+    eventually("there are many connections", PATIENCE, async || {
+        scene.produce(What::Insert, 200).await;
+        is_done_with_all(&scene).await;
+        match scene.database.number(&format!("select count(*) {ours}")).await {
+            Ok(some) if some >= MANY => Ok(()),
+            some => Err(format!("{some:?}")),
+        }
+    })
+    .await;
+    scene.database.execute(&format!("select pg_terminate_backend(pid) {ours}")).await;
+    let without = service.says("the listener goes on without it");
+    for _ in 0..MANY {
+        scene.produce(What::Insert, 1).await;
+        is_done_with_all(&scene).await;
+    }
+    service.stop().await;
+    let without = service.says("the listener goes on without it") - without;
+    assert!((1..=2).contains(&without), "{without} claims or marks went without");
+    assert_each(&scene, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_hangs_is_an_outage_until_it_answers() {
     let scene = Scene::new(Kind::Postgres, 2, SINKS).await;

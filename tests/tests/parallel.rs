@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use eos_tests::{
-    Chance, Kind, Launch, Order, PATIENCE, Produced, Scene, Service, What, eventually, finished,
+    Chance, Kind, Launch, Order, PATIENCE, Produced, Protocol, Scene, Service, What, eventually, finished,
     is_done_with_all, stays,
 };
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 const HANDS: usize = 16;
+
+/// How long one that woke up is watched. It has noticed within a few heartbeats, and is watched some more.
+const WATCH: Duration = Duration::from_secs(3);
 
 async fn scene(partitions: i32) -> Scene {
     Scene::new(Kind::Sqlite, partitions, SINKS).await
@@ -246,39 +249,101 @@ async fn a_partition_without_dead_letters_stops_behind_what_is_done() {
     assert_keys_in_order(&scene, Again::Handled);
 }
 
-/// Those in hand are waited for and not done again; what was done above the lowest that was not is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_moves_takes_along_what_is_in_hand() {
-    for protocol in ["range", "cooperative-sticky"] {
-        let scene = scene(2).await;
-        scene.close_gate();
-        let mut held = Vec::new();
-        for partition in 0..2 {
-            held.extend(produce_of(&scene, partition, What::Hold, &["ada", "bob"]).await);
-            produce_of(&scene, partition, What::Insert, &["ada", "bob", "eve", "ada"]).await;
-            scene.produce_to(partition, What::Insert, 60).await;
-        }
-        let launch = || launch(&scene).kafka("partition.assignment.strategy", protocol);
-        let mut one = launch().start();
-        has_ended(&scene, 2 * 61).await;
-        let mut two = launch().start();
-        one.has_said("revok").await;
-        assert_offsets_pass_nothing_undone(&scene, 2).await;
-        scene.open_gate();
-        is_done_with_all(&scene).await;
-        one.stop().await;
-        two.stop().await;
-        assert_each_at_least_once(&scene);
-        assert_keys_in_order(&scene, Again::Handled);
-        for (what, sent) in
-            ["begin", "end"].into_iter().flat_map(|what| held.iter().map(move |sent| (what, sent)))
-        {
-            let at = (what, sent.partition, sent.offset);
-            let lines = scene.told().lines();
-            let times = lines.iter().filter(|line| (&*line.what, line.partition, line.offset) == at).count();
-            assert_eq!(times, 1, "{protocol}: what was in hand came to its end there: {at:?}");
-        }
+    moves_with_records_in_hand(Protocol::Eager).await;
+    moves_with_records_in_hand(Protocol::Cooperative).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_moves_under_kip_848_takes_along_what_is_in_hand() {
+    moves_with_records_in_hand(Protocol::Consumer).await;
+}
+
+/// Those in hand are waited for and not done again; what was done above the lowest that was not is.
+async fn moves_with_records_in_hand(protocol: Protocol) {
+    let scene = scene(2).await;
+    scene.close_gate();
+    let mut held = Vec::new();
+    for partition in 0..2 {
+        held.extend(produce_of(&scene, partition, What::Hold, &["ada", "bob"]).await);
+        produce_of(&scene, partition, What::Insert, &["ada", "bob", "eve", "ada"]).await;
+        scene.produce_to(partition, What::Insert, 60).await;
     }
+    let launch = || launch(&scene).by(protocol);
+    let mut one = launch().start();
+    has_ended(&scene, 2 * 61).await;
+    let mut two = launch().start();
+    one.has_said("revok").await;
+    assert_offsets_pass_nothing_undone(&scene, 2).await;
+    scene.open_gate();
+    is_done_with_all(&scene).await;
+    one.stop().await;
+    two.stop().await;
+    assert_each_at_least_once(&scene);
+    assert_keys_in_order(&scene, Again::Handled);
+    for (what, sent) in
+        ["begin", "end"].into_iter().flat_map(|what| held.iter().map(move |sent| (what, sent)))
+    {
+        let at = (what, sent.partition, sent.offset);
+        let lines = scene.told().lines();
+        let times = lines.iter().filter(|line| (&*line.what, line.partition, line.offset) == at).count();
+        assert_eq!(times, 1, "{protocol:?}: what was in hand came to its end there: {at:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_slept_in_mid_work_passes_nothing_undone_and_keeps_each_key_in_order() {
+    sleeps_in_mid_work(Protocol::Eager).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_slept_in_mid_work_under_kip_848_passes_nothing_undone_and_keeps_each_key_in_order() {
+    sleeps_in_mid_work(Protocol::Consumer).await;
+}
+
+/// It has one record in hand, the lowest, which nobody can end while the gate is closed; and it has done others, of which nobody
+/// was told, when it falls asleep. Who comes next begins with the lowest, and has done all but its key when the sleeper wakes up
+/// and goes on with what it had.
+async fn sleeps_in_mid_work(protocol: Protocol) {
+    let scene = scene(1).await;
+    scene.close_gate();
+    produce_of(&scene, 0, What::Hold, &["customer-0"]).await;
+    let customers: Vec<String> = (0..400).map(|n| format!("customer-{}", n % 23)).collect();
+    let customers: Vec<&str> = customers.iter().map(String::as_str).collect();
+    produce_of(&scene, 0, What::Insert, &customers).await;
+    let in_nobodys_way = customers.iter().filter(|customer| **customer != "customer-0").count();
+    let launch = || launch(&scene).by(protocol);
+    let mut sleeper = launch().fault("parallel_after_done@100=stop").start();
+    sleeper.sleeps().await;
+
+    let mut other = launch().start();
+    let ended_by = |pid| scene.told().lines().iter().filter(|l| l.what == "end" && l.pid == pid).count();
+    eventually("the other one has done what it can", PATIENCE, async || match ended_by(other.pid()) {
+        some if some >= in_nobodys_way => Ok(()),
+        some => Err(format!("{some} of {in_nobodys_way}")),
+    })
+    .await;
+    let nothing_is_passed = async || match scene.kafka.committed(&scene.group, &scene.topic, 1).await[0] {
+        None | Some(0) => Ok(()),
+        passed => Err(format!("{passed:?}, and the first is in hand")),
+    };
+    nothing_is_passed().await.expect("the other one knows of nothing else");
+    sleeper.wake();
+    stays("no offset passes the first record", WATCH, nothing_is_passed).await;
+    scene.open_gate();
+    is_done_with_all(&scene).await;
+    // Who takes the partition back begins behind what the other one has done.
+    assert_each_at_least_once(&scene);
+    assert_keys_in_order(&scene, Again::LeftOut);
+
+    // It is a member like any other now.
+    other.stop().await;
+    produce_of(&scene, 0, What::Insert, &customers).await;
+    is_done_with_all(&scene).await;
+    sleeper.stop().await;
+    assert_each_at_least_once(&scene);
+    assert_keys_in_order(&scene, Again::LeftOut);
 }
 
 /// The last of them dies when Kafka has been told of offsets.
@@ -307,25 +372,30 @@ async fn a_crash_behind_a_record_that_is_done_repeats_some_and_loses_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_killed_at_random_lose_none_and_keep_each_key_in_order() {
-    killed_at_random("parallel", Again::Handled).await;
+    killed_at_random("parallel", Protocol::Eager, Again::Handled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_under_kip_848_killed_at_random_lose_none_and_keep_each_key_in_order() {
+    killed_at_random("parallel", Protocol::Consumer, Again::Handled).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idempotent_members_killed_at_random_lose_none_and_keep_each_key_in_order() {
-    let (scene, kills) = killed_at_random("parallel_idempotent", Again::LeftOut).await;
+    let (scene, kills) = killed_at_random("parallel_idempotent", Protocol::Eager, Again::LeftOut).await;
     let twice: usize = finished(&scene).values().map(|times| times.saturating_sub(1)).sum();
     // A kill finds each hand of its partitions between an effect and its mark, at the most.
     assert!(twice <= kills * 4 * HANDS, "{twice} were handled twice, in {kills} kills");
 }
 
-async fn killed_at_random(listener: &'static str, again: Again) -> (Arc<Scene>, usize) {
+async fn killed_at_random(listener: &'static str, protocol: Protocol, again: Again) -> (Arc<Scene>, usize) {
     const PARTITIONS: i32 = 4;
     let mut chance = Chance::of_this_run();
     let scene = Arc::new(scene(PARTITIONS).await);
     let dead = format!("{}-dlt", scene.topic);
     scene.kafka.create_topic(&dead, PARTITIONS, &[]).await;
     let launch = || {
-        let launch = scene.launch().env("SINK_LISTENER", listener);
+        let launch = scene.launch().by(protocol).env("SINK_LISTENER", listener);
         launch
             .env("EOS__RETRY__BACKOFF", "5ms")
             .env("EOS__RETRY__MAX", "5")
@@ -364,6 +434,8 @@ async fn killed_at_random(listener: &'static str, again: Again) -> (Arc<Scene>, 
                 kills += 1;
             }
             2 => {
+                // Before that, a signal finds nobody who listens to it.
+                members[victim].has_said("listening").await;
                 members[victim].stop().await;
                 members[victim] = launch().start();
             }
@@ -374,6 +446,7 @@ async fn killed_at_random(listener: &'static str, again: Again) -> (Arc<Scene>, 
     is_over.store(true, Ordering::Release);
     looking.await.expect("no offset passed anything undone");
     for member in &mut members {
+        member.has_said("listening").await;
         member.stop().await;
     }
     assert_each_at_least_once(&scene);

@@ -1,32 +1,9 @@
 //! A rebalance in mid-attempt, under each of Kafka's protocols: the attempt ends, one way or the other, and each order
 //! is there once.
 
-use eos_tests::{Kind, Launch, PATIENCE, Scene, What};
+use eos_tests::{Kind, PATIENCE, Protocol, Scene, What};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
-
-/// How a group's members agree on who has what.
-#[derive(Debug, Clone, Copy)]
-enum Protocol {
-    /// Everybody gives everything up, and some of it comes back.
-    Eager,
-    /// Only what moves is given up.
-    Cooperative,
-    /// KIP-848: the broker decides.
-    Consumer,
-}
-
-impl Protocol {
-    fn launch(self, scene: &Scene) -> Launch {
-        match self {
-            Protocol::Eager => scene.launch().kafka("partition.assignment.strategy", "range"),
-            Protocol::Cooperative => {
-                scene.launch().kafka("partition.assignment.strategy", "cooperative-sticky")
-            }
-            Protocol::Consumer => scene.launch().kip_848(),
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_eager_rebalance_in_mid_attempt_leaves_each_order_once() {
@@ -47,10 +24,10 @@ async fn a_rebalance_of_kip_848_in_mid_attempt_leaves_each_order_once() {
 async fn members_come_and_go(protocol: Protocol) {
     let scene = Scene::new(Kind::Postgres, 4, SINKS).await;
     held_orders(&scene).await;
-    let mut one = protocol.launch(&scene).start();
+    let mut one = scene.launch().by(protocol).start();
     scene.has_begun(4).await;
 
-    let mut two = protocol.launch(&scene).start();
+    let mut two = scene.launch().by(protocol).start();
     one.has_said("revok").await;
     scene.open_gate();
     scene.every_order_once().await;

@@ -22,6 +22,7 @@ mod exactly_once;
 mod failure;
 mod idempotent;
 mod invoke;
+mod joined;
 mod log;
 mod log_identity;
 mod message_id;

@@ -13,13 +13,13 @@ mod order;
 mod tests;
 
 use std::future::pending;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use self::order::Order;
 use super::board::Post;
+use super::joined::joined;
 use super::owner::Halt;
 use super::plain::{Halted, Worker};
 use super::queue::{Partition, Queue};
@@ -148,14 +148,9 @@ impl Hands {
     /// # Cancel safety
     /// Cancel safe: what has ended is either returned or still there.
     async fn ended(&mut self) -> Ended {
-        match self.at_work.join_next().await {
+        match self.at_work.join_next().await.and_then(joined) {
+            Some(ended) => ended,
             None => pending().await,
-            Some(Ok(ended)) => ended,
-            // A handler's panic is its attempt's failure; this one is ours. Nobody aborts them but the worker's own end.
-            Some(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_aborted) => pending().await,
-            },
         }
     }
 

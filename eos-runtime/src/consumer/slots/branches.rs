@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
 use super::Done;
 use super::division::Division;
 use super::door::{Door, Start};
+use crate::consumer::joined::joined;
 use crate::consumer::queue::Queue;
 use crate::consumer::transactional::{Bound, Left, work_on};
 use crate::consumer::work::Work;
@@ -78,7 +79,7 @@ pub(super) async fn work_off<D: LetterDialect>(
     let parted = partition.read(trunk, &mut workers, work.take_on_every).await;
     partition.branches.iter().for_each(|branch| branch.revoked.cancel());
     while let Some(ended) = workers.join_next().await {
-        reraise(ended);
+        joined(ended);
     }
     partition.tell(trunk);
     parted
@@ -132,7 +133,7 @@ impl Partition {
                 biased;
                 () = revoked.cancelled() => return Parted::Revoked,
                 // One that is over was not revoked from here: the source is gone.
-                ended = workers.join_next() => return ended.map_or(Left::Over, reraise).into(),
+                ended = workers.join_next() => return ended.and_then(joined).unwrap_or(Left::Over).into(),
                 Some(start) = self.asked.recv() => {
                     if self.start(trunk, start).await.is_err() {
                         return Parted::Revoked;
@@ -259,14 +260,5 @@ impl Partition {
         self.division.idle(&positions, |slot, record| {
             branches[slot].hand_over(seeks[slot], vec![record.clone()], 0);
         });
-    }
-}
-
-/// A worker that panicked ends its partition's as one without slots does.
-fn reraise(ended: Result<Left, JoinError>) -> Left {
-    match ended.map_err(JoinError::try_into_panic) {
-        Ok(left) => left,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        Err(Err(_aborted)) => Left::Over,
     }
 }

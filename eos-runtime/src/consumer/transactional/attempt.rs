@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Aside, Step, Try, Turn, Worker};
+use super::{Deed, Step, Try, Turn, Worker};
 use crate::consumer::failure::Failure;
 use crate::consumer::invoke::handle;
 use crate::consumer::owner;
@@ -118,13 +118,13 @@ impl<D: Dialect> Worker<'_, D> {
             self.backlog.push_front(record);
             return Step::Unpark(rest);
         }
-        if let Some(aside) = self.goes_aside(&record) {
+        match self.deed(&record) {
+            Deed::Handle => {}
             // Attempts that are counted are at a record of this slot, and would be forgotten.
-            let is_ours_alone = matches!(aside, Aside::Anothers) && rest.hold().begun != Begun::NOTHING;
-            return match is_ours_alone {
-                true => Step::Wait(rest),
-                false => Step::Begin(rest, Try::aside(self.work, record, aside)),
-            };
+            Deed::MovePast if rest.hold().begun != Begun::NOTHING => return Step::Wait(rest),
+            deed @ (Deed::MovePast | Deed::SetAside(_)) => {
+                return Step::Begin(rest, Try::first(self.work, record, deed));
+            }
         }
         let begun = rest.hold().begun.attempts();
         let mut a_try = Try::new(self.work, record, begun + 1);
@@ -148,7 +148,7 @@ impl<D: Dialect> Worker<'_, D> {
             rest.into_hold().await;
             return Step::Leave(Turn::LookAgain);
         }
-        if a_try.aside.is_none() {
+        if a_try.deed.is_to_handle() {
             let is_alone;
             (rest, is_alone) = self.be_alone(rest).await;
             if !is_alone {
@@ -186,7 +186,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// forget them. All others are spared the round trip: whoever takes the partition after them begins with a first one.
     fn is_to_be_counted(&self, rest: &Rest<D>, a_try: &Try) -> bool {
         let may_be_its_end = self.counted > 0 || a_try.attempt > 1;
-        may_be_its_end && a_try.aside.is_none() && rest.hold().begun != Begun::Attempts(a_try.attempt)
+        may_be_its_end && a_try.deed.is_to_handle() && rest.hold().begun != Begun::Attempts(a_try.attempt)
     }
 
     pub(super) async fn claimed(&mut self, claimed: Claimed<D>, a_try: Try) -> Step<D> {
@@ -199,11 +199,15 @@ impl<D: Dialect> Worker<'_, D> {
                 );
                 self.end(open, Handled::Duplicate, a_try).await
             }
-            Claimed::Fresh(open) if matches!(a_try.aside, Some(Aside::Anothers)) => {
-                self.end(open, Handled::MovedPast, a_try).await
-            }
-            Claimed::Fresh(open) if a_try.aside.is_some() => self.set_aside(open, a_try).await,
-            Claimed::Fresh(open) => self.handle(open, a_try).await,
+            Claimed::Fresh(mut open) => match &a_try.deed {
+                Deed::Handle => self.handle(open, a_try).await,
+                Deed::SetAside(aside) => {
+                    let (written, handled) =
+                        (self.write_aside(aside, &mut open, &a_try).await, aside.handled());
+                    self.set_aside(written, handled, open, a_try).await
+                }
+                Deed::MovePast => self.end(open, Handled::MovedPast, a_try).await,
+            },
         }
     }
 
@@ -247,10 +251,8 @@ impl<D: Dialect> Worker<'_, D> {
                 Err((failed, rest)) => self.not_committed(failed, rest, a_try).await,
             };
         };
-        let next = match self.stands_behind(&a_try, handled, &next) {
-            Some(aside) => Try::aside(self.work, next, aside),
-            None => Try::new(self.work, next, 1),
-        };
+        let deed = self.deed_behind(&a_try, handled, &next);
+        let next = Try::first(self.work, next, deed);
         match open.commit_and_begin(next.claim()).await {
             Ok(claimed) => {
                 self.committed(handled, &a_try);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::attempt::Handled;
-use super::{Aside, Step, Try, Turn, Worker};
+use super::{Aside, Deed, Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::consumer::log::Fate;
@@ -55,7 +55,7 @@ impl<D: Dialect> Worker<'_, D> {
         (self.is_inherited, self.alone) = (false, None);
         self.work.counts.failed.one();
         // The dead letter itself could not be written: it is not the record's turn to fail again.
-        if a_try.aside.is_some() {
+        if !a_try.deed.is_to_handle() {
             return self.again_after(self.work.retry.wait(1), rest, a_try).await;
         }
         let is_last = a_try.attempt >= self.work.retry.max && self.work.dead_letters.are_kept();
@@ -145,7 +145,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// program that is bad; then it is tried again until it may.
     async fn give_up(&mut self, failure: Failure, rest: Rest<D>, a_try: Try) -> Step<D> {
         match self.work.breaker.admits() {
-            Admits::Now => Step::Begin(rest, Try { aside: Some(Aside::Dead(failure)), ..a_try }),
+            Admits::Now => Step::Begin(rest, Try { deed: Deed::SetAside(Aside::Dead(failure)), ..a_try }),
             Admits::After(wait, is_news) => {
                 if is_news {
                     self.work.say_that_the_program_is_bad(&a_try.record, &failure, wait);
@@ -167,7 +167,7 @@ impl<D: Dialect> Worker<'_, D> {
         let mut rest = rest;
         loop {
             let Admits::After(wait, is_news) = self.work.breaker.admits() else {
-                return Step::Begin(rest, Try { aside: Some(Aside::Dead(killed)), ..a_try });
+                return Step::Begin(rest, Try { deed: Deed::SetAside(Aside::Dead(killed)), ..a_try });
             };
             if is_news {
                 self.work.say_that_the_program_is_bad(&a_try.record, &killed, wait);
@@ -179,15 +179,17 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
-    /// Writes its row in place of what the handler would have written.
-    pub(super) async fn set_aside(&mut self, mut open: Open<D>, a_try: Try) -> Step<D> {
-        match self.write_aside(&mut open, &a_try).await {
+    /// Goes on behind its row, which was written in place of what the handler would have written.
+    pub(super) async fn set_aside(
+        &mut self,
+        written: sqlx::Result<i64>,
+        handled: Handled,
+        open: Open<D>,
+        a_try: Try,
+    ) -> Step<D> {
+        match written {
             Ok(row) => {
                 fault::point("after_set_aside");
-                let handled = match a_try.aside {
-                    Some(Aside::Parked(_) | Aside::Behind) => Handled::Parked,
-                    Some(Aside::Dead(_) | Aside::Anothers) | None => Handled::SetAside,
-                };
                 self.end(open, handled, Try { row: Some(row), ..a_try }).await
             }
             Err(error) => {
@@ -197,17 +199,19 @@ impl<D: Dialect> Worker<'_, D> {
         }
     }
 
-    async fn write_aside(&self, open: &mut Open<D>, a_try: &Try) -> sqlx::Result<i64> {
-        let chain = match &a_try.aside {
-            Some(Aside::Dead(failure) | Aside::Parked(failure)) => Chain(failure).to_string(),
-            Some(Aside::Behind | Aside::Anothers) | None => {
-                "an earlier record of its key is parked".to_owned()
+    /// Writes the row of one that is set aside; its number.
+    pub(super) async fn write_aside(
+        &self,
+        aside: &Aside,
+        open: &mut Open<D>,
+        a_try: &Try,
+    ) -> sqlx::Result<i64> {
+        let (state, reason, error) = match aside {
+            Aside::Dead(failure) => (State::Dead, self.reason(failure), Chain(failure).to_string()),
+            Aside::Parked(failure) => (State::Parked, self.reason(failure), Chain(failure).to_string()),
+            Aside::Behind => {
+                (State::Parked, Reason::Behind, "an earlier record of its key is parked".to_owned())
             }
-        };
-        let (state, reason) = match &a_try.aside {
-            Some(Aside::Dead(failure)) => (State::Dead, self.reason(failure)),
-            Some(Aside::Parked(failure)) => (State::Parked, self.reason(failure)),
-            Some(Aside::Behind | Aside::Anothers) | None => (State::Parked, Reason::Behind),
         };
         // What is parked may still be handled.
         let topic = self.work.dead_letters.topic().filter(|_| state == State::Dead);
@@ -219,7 +223,7 @@ impl<D: Dialect> Worker<'_, D> {
             listener: &self.work.id,
             attempts: a_try.attempt,
             reason,
-            error: &chain,
+            error: &error,
             publish_to: publish_to.as_deref(),
         };
         open.set_aside(letter).await
@@ -231,7 +235,7 @@ impl<D: Dialect> Worker<'_, D> {
 
     /// It is in the table, and the partition goes on.
     pub(super) fn was_set_aside(&self, a_try: &Try) {
-        let Some(Aside::Dead(failure)) = &a_try.aside else { return };
+        let Deed::SetAside(Aside::Dead(failure)) = &a_try.deed else { return };
         self.work.counts.set_aside.one();
         let fate = Fate::Dead(self.reason(failure));
         self.work.say(&a_try.record, a_try.attempt, &Chain(failure).to_string(), fate);

@@ -60,7 +60,7 @@ impl<D: Dialect> Worker<'_, D> {
     /// The record with what is queued behind it, where a group may begin here.
     pub(super) async fn gather(&mut self, first: Record) -> Result<Group, Record> {
         let at_most = self.group_at_most as usize;
-        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() || self.goes_aside(&first).is_some() {
+        if at_most < 2 || self.counted > 1 || self.work.outage.is_on() || !self.deed(&first).is_to_handle() {
             return Err(first);
         }
         let waits_until = Instant::now() + self.work.max_wait;
@@ -72,7 +72,7 @@ impl<D: Dialect> Worker<'_, D> {
             };
             match queued {
                 // It goes alone.
-                Some(record) if self.goes_aside(&record).is_some() => {
+                Some(record) if !self.deed(&record).is_to_handle() => {
                     self.backlog.push_front(record);
                     break;
                 }

@@ -44,6 +44,7 @@ use crate::error::BoxError;
 use crate::listener::spec::Handler;
 use crate::record::Record;
 use crate::store::{Begun, Claim, Claimed, Dialect, Hold, KeySlot, LetterDialect, Rest, Store, Stored, Tx};
+use attempt::Handled;
 use group::Group;
 
 /// A listener's database, with what its workers share.
@@ -206,13 +207,29 @@ struct Try {
     id: Option<InboxId>,
     /// Which attempt at it this is, counted from 1.
     attempt: u32,
-    /// What this transaction does instead of handling it.
-    aside: Option<Aside>,
+    /// What this transaction does about it.
+    deed: Deed,
     /// Its row, once it is set aside.
     row: Option<i64>,
 }
 
-/// Why no handler sees a record now, and what becomes of it instead.
+/// What a transaction does about its record.
+enum Deed {
+    /// Its handler runs.
+    Handle,
+    /// No handler sees it now: its row is written instead.
+    SetAside(Aside),
+    /// Nothing: it is another slot's, and this one only moves past it.
+    MovePast,
+}
+
+impl Deed {
+    fn is_to_handle(&self) -> bool {
+        matches!(self, Deed::Handle)
+    }
+}
+
+/// Why a record is set aside, and what becomes of it.
 enum Aside {
     /// No attempt can help: it is dead.
     Dead(Failure),
@@ -220,20 +237,32 @@ enum Aside {
     Parked(Failure),
     /// An earlier record of its key is parked, and so is this one.
     Behind,
-    /// It is another slot's, and this one only moves past it.
-    Anothers,
+}
+
+impl Aside {
+    fn handled(&self) -> Handled {
+        match self {
+            Aside::Dead(_) => Handled::SetAside,
+            Aside::Parked(_) | Aside::Behind => Handled::Parked,
+        }
+    }
 }
 
 impl Try {
+    /// A handler is to see it.
     fn new(work: &Work, record: Record, attempt: u32) -> Self {
         let id = work.inbox_id(&record);
-        Try { record, id, attempt, aside: None, row: None }
+        Try { record, id, attempt, deed: Deed::Handle, row: None }
     }
 
-    /// One that no handler sees.
-    fn aside(work: &Work, record: Record, aside: Aside) -> Self {
-        let id = if matches!(aside, Aside::Anothers) { None } else { work.inbox_id(&record) };
-        Try { record, id, attempt: 0, aside: Some(aside), row: None }
+    /// What no handler has seen before.
+    fn first(work: &Work, record: Record, deed: Deed) -> Self {
+        let (id, attempt) = match deed {
+            Deed::Handle => (work.inbox_id(&record), 1),
+            Deed::SetAside(_) => (work.inbox_id(&record), 0),
+            Deed::MovePast => (None, 0),
+        };
+        Try { record, id, attempt, deed, row: None }
     }
 
     fn claim(&self) -> Claim<'_> {

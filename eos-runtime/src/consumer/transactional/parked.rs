@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::attempt::Handled;
 use super::stored::{Tried, said};
-use super::{Aside, Step, Try, Turn, Worker};
+use super::{Aside, Deed, Step, Try, Turn, Worker};
 use crate::consumer::breaker::Admits;
 use crate::consumer::failure::{Chain, Failure, Next};
 use crate::consumer::log::Fate;
@@ -25,20 +25,23 @@ use crate::store::{Dialect, Filter, Hold, LetterDialect, Rest, State, Stored, Ve
 
 impl<D: Dialect> Worker<'_, D> {
     /// A record whose key waits goes behind it, and one of another slot is not ours to handle.
-    pub(super) fn goes_aside(&self, record: &Record) -> Option<Aside> {
+    pub(super) fn deed(&self, record: &Record) -> Deed {
         if !self.slot.has(record) {
-            return Some(Aside::Anothers);
+            Deed::MovePast
+        } else if self.parking.holds(record.key()) {
+            Deed::SetAside(Aside::Behind)
+        } else {
+            Deed::Handle
         }
-        self.parking.holds(record.key()).then_some(Aside::Behind)
     }
 
     /// The same for one that is claimed while the record before it is on its way to be parked.
-    pub(super) fn stands_behind(&self, before: &Try, handled: Handled, record: &Record) -> Option<Aside> {
+    pub(super) fn deed_behind(&self, before: &Try, handled: Handled, record: &Record) -> Deed {
         let is_of_its_key = record.key().is_some() && record.key() == before.record.key();
         if handled == Handled::Parked && is_of_its_key {
-            return Some(Aside::Behind);
+            return Deed::SetAside(Aside::Behind);
         }
-        self.goes_aside(record)
+        self.deed(record)
     }
 
     /// Whether a record that failed waits by itself, and its partition goes on.
@@ -52,7 +55,7 @@ impl<D: Dialect> Worker<'_, D> {
             return self.again_later(&failure, rest, a_try).await;
         }
         self.failed = a_try.attempt;
-        Step::Begin(rest, Try { aside: Some(Aside::Parked(failure)), ..a_try })
+        Step::Begin(rest, Try { deed: Deed::SetAside(Aside::Parked(failure)), ..a_try })
     }
 
     fn may_be_set_aside(&self, record: &Record, failure: &Failure) -> bool {
@@ -75,7 +78,7 @@ impl<D: Dialect> Worker<'_, D> {
         let wait = self.work.retry.wait(a_try.attempt);
         self.parking.add(record.key(), row, Instant::now() + wait);
         self.parked_changed();
-        if let Some(Aside::Parked(failure)) = &a_try.aside {
+        if let Deed::SetAside(Aside::Parked(failure)) = &a_try.deed {
             self.work.say(record, a_try.attempt, &Chain(failure).to_string(), Fate::Parked(wait));
         }
     }

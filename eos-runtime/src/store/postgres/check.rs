@@ -177,12 +177,12 @@ async fn prepared(store: &Store<Postgres>, old: Duration) -> sqlx::Result<Vec<Fi
     let found: Vec<_> = rows
         .into_iter()
         .map(|(gid, database, seconds)| {
-            let gid = gid.replace('\'', "''");
+            let quoted = gid.replace('\'', "''");
             Finding::warning(
                 WHAT,
                 format!(
                     "`{gid}` in database `{database}` has waited for {} for its end, and keeps dead rows and locks meanwhile; commit \
-                     it, or `rollback prepared '{gid}'`, connected to that database",
+                     it, or `rollback prepared '{quoted}'`, connected to that database",
                     lasted(seconds)
                 ),
             )
