@@ -31,6 +31,8 @@ mod trace;
 
 #[doc(hidden)]
 pub mod __private;
+#[cfg(doctest)]
+mod attributes;
 pub mod testing;
 #[doc(hidden)]
 pub mod tools;

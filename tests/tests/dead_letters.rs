@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eos_tests::{Kind, PATIENCE, Scene, Sent, SetAside, What, eventually};
+use eos_tests::{Kind, PATIENCE, Scene, Sent, SetAside, What, eventually, stays};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -139,7 +139,13 @@ async fn a_program_that_fails_at_every_record_does_not_empty_the_topic() {
     };
     let mut service = bad("1h").start();
     service.has_said("is it the program?").await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    stays("no more than five are set aside", Duration::from_secs(2), async || {
+        match scene.dead_letters().await.len() {
+            ..=5 => Ok(()),
+            more => Err(format!("{more} are")),
+        }
+    })
+    .await;
     assert_eq!(scene.dead_letters().await.len(), 5);
     service.stop().await;
     // At its pace it goes on, so that nothing is blocked for ever.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use eos_tests::{Kind, Launch, Private, Scene, What, servers};
+use eos_tests::{Kind, Launch, Private, Scene, What, servers, stays};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -12,6 +12,14 @@ const OUTAGE: &str = "an outage: the listener waits";
 
 fn one_attempt(scene: &Scene) -> Launch {
     scene.launch().env("EOS__RETRY__MAX", "1")
+}
+
+async fn nothing_is_applied_for(scene: &Scene, during: Duration) {
+    stays("nothing is applied", during, async || match scene.applied().await {
+        0 => Ok(()),
+        applied => Err(format!("{applied} orders are")),
+    })
+    .await;
 }
 
 async fn nothing_was_counted(scene: &Scene) {
@@ -50,8 +58,7 @@ async fn an_outage_that_the_handler_tells_of_pauses_the_listener() {
     let mut service = one_attempt(&scene).start();
     service.has_said(OUTAGE).await;
     assert!(service.says("the payment service answers 503") > 0, "its reason is said");
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(scene.applied().await, 0);
+    nothing_is_applied_for(&scene, Duration::from_secs(3)).await;
     let looks = scene.told().begun();
     assert!((3..30).contains(&looks), "partitions look one at a time, ever more rarely: {looks}");
     scene.open_gate();
@@ -68,7 +75,7 @@ async fn a_stop_is_answered_at_once_during_an_outage() {
     scene.produce(What::Outage, 10).await;
     let mut service = one_attempt(&scene).env("EOS__RETRY__MAX_BACKOFF", "1h").start();
     service.has_said(OUTAGE).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    nothing_is_applied_for(&scene, Duration::from_secs(1)).await;
     service.stop().await;
     scene.open_gate();
     let mut next = one_attempt(&scene).start();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eos_tests::{Chance, Kind, Launch, Order, PATIENCE, Produced, Scene, Service, What, eventually};
+use eos_tests::{Chance, Kind, Launch, Order, PATIENCE, Produced, Scene, Service, What, eventually, stays};
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 
@@ -182,8 +182,13 @@ async fn a_partition_with_many_parked_records_waits() {
     };
     let mut service = launch("1h").start();
     service.has_said("so many records are parked that the whole partition waits").await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!((scene.applied().await, scene.positions().await[0].next_offset), (0, 5));
+    stays("the whole partition waits", Duration::from_millis(500), async || {
+        match (scene.applied().await, scene.positions().await[0].next_offset) {
+            (0, 5) => Ok(()),
+            (applied, next) => Err(format!("{applied} are applied, and {next} is next")),
+        }
+    })
+    .await;
     service.stop().await;
     let mut service = launch("50ms").start();
     all_is_done_in_order(&scene).await;
@@ -202,9 +207,16 @@ async fn a_program_that_fails_at_every_record_does_not_park_the_topic() {
         .env("EOS__DEAD_LETTERS__BREAKER_PACE", "1h")
         .start();
     service.has_said("is it the program?").await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let parked = scene.database.parked(&scene.group, &scene.topic).await.expect("a number");
-    assert_eq!((parked, scene.dead_letters().await.len()), (5, 0));
+    let parked_and_dead = async || {
+        let parked = scene.database.parked(&scene.group, &scene.topic).await.expect("a number");
+        (parked, scene.dead_letters().await.len())
+    };
+    stays("no more than five are parked", Duration::from_secs(2), async || match parked_and_dead().await {
+        (..=5, 0) => Ok(()),
+        found => Err(format!("{found:?}")),
+    })
+    .await;
+    assert_eq!(parked_and_dead().await, (5, 0));
     service.stop().await;
     let mut mended = scene.launch().parking().env("SINK_FIXED", "yes").start();
     scene.is_caught_up(PATIENCE).await;
@@ -263,14 +275,23 @@ async fn what_a_bad_program_has_parked_is_tried_by_a_better_one() {
     };
     let mut bad = launch().start();
     bad.has_said("is it the program?").await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    eventually("the first of each have had their attempts", PATIENCE, async || {
+        match scene.dead_letters().await.len() {
+            3.. => Ok(()),
+            few => Err(format!("{few} have")),
+        }
+    })
+    .await;
+    stays("those behind them are held back", Duration::from_secs(2), async || {
+        match scene.dead_letters().await {
+            dead if dead.len() == 3 => Ok(()),
+            dead => Err(format!("{dead:?}")),
+        }
+    })
+    .await;
     bad.stop().await;
     let dead = scene.dead_letters().await;
-    assert_eq!(
-        dead.len(),
-        3,
-        "the first of each had their attempts, and those behind them were held back: {dead:?}"
-    );
+    assert_eq!(dead.len(), 3, "{dead:?}");
     assert!(dead.iter().all(|letter| letter.reason == "failed" && letter.attempts == 3), "{dead:?}");
     let mut mended = launch().env("SINK_FIXED", "yes").start();
     scene.nothing_is_parked().await;
