@@ -61,8 +61,7 @@ pub(super) enum Next {
 pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bool) -> Result<Next, String> {
     let mut batch = Batch::default();
     let mut bytes = 0;
-    // By hash alone: two keys that are taken for one end a batch too soon, and that is all.
-    let mut topic_of_key: HashMap<u64, u64> = HashMap::new();
+    let mut whither = Whither::default();
     // Neighbours have the same topic most of the time.
     let mut looked: Option<(Arc<str>, Topic)> = None;
     while let Some(front) = queue.front() {
@@ -89,9 +88,7 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
         };
         let weighs = weight(front);
         let large = weighs >= limit;
-        let hash = |text: &str| topic_of_key.hasher().hash_one(text);
-        let (key, topic) = (front.aggregate_id.as_deref().map(hash), hash(&front.topic));
-        let elsewhere = key.is_some_and(|key| topic_of_key.get(&key).is_some_and(|known| *known != topic));
+        let elsewhere = whither.is_elsewhere(&batch, front);
         let full = batch.entries.len() >= ENTRIES || bytes + weighs > BYTES;
         if !batch.entries.is_empty() && (large || elsewhere || full) {
             return Ok(Next::Send(batch));
@@ -100,9 +97,7 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
         match Ready::of(waiting) {
             Ok(ready) => {
                 bytes += weighs;
-                if let Some(key) = key {
-                    topic_of_key.insert(key, topic);
-                }
+                whither.note(&ready.waiting);
                 batch.entries.push(ready);
             }
             Err(unfit) if batch.entries.is_empty() => return Ok(Next::Refuse(*unfit)),
@@ -116,6 +111,45 @@ pub(super) async fn next(queue: &mut VecDeque<Waiting>, topics: &Topics, one: bo
         }
     }
     Ok(if batch.entries.is_empty() { Next::Nothing } else { Next::Send(batch) })
+}
+
+/// Which topic the keys of a batch go to. Where all go to one, as they do most of the time, nobody has to know.
+#[derive(Debug, Default)]
+struct Whither {
+    /// From the second topic on, and by hash alone: two keys that are taken for one end a batch too soon, and that is all.
+    topic_of_key: Option<HashMap<u64, u64>>,
+}
+
+impl Whither {
+    /// Whether an earlier entry of its key goes to another topic.
+    fn is_elsewhere(&mut self, batch: &Batch, waiting: &Waiting) -> bool {
+        let Some(first) = batch.entries.first() else { return false };
+        if self.topic_of_key.is_none() {
+            if first.waiting.topic == waiting.topic {
+                return false;
+            }
+            self.topic_of_key = Some(HashMap::new());
+            batch.entries.iter().for_each(|ready| self.note(&ready.waiting));
+        }
+        let topics = self.topic_of_key.get_or_insert_default();
+        let Some((key, topic)) = hashed(topics.hasher(), waiting) else { return false };
+        topics.get(&key).is_some_and(|known| *known != topic)
+    }
+
+    /// It goes with the batch.
+    fn note(&mut self, waiting: &Waiting) {
+        if let Some(topics) = &mut self.topic_of_key
+            && let Some((key, topic)) = hashed(topics.hasher(), waiting)
+        {
+            topics.insert(key, topic);
+        }
+    }
+}
+
+/// Its key and its topic, where it has a key.
+fn hashed(hasher: &impl BuildHasher, waiting: &Waiting) -> Option<(u64, u64)> {
+    let key = waiting.aggregate_id.as_deref()?;
+    Some((hasher.hash_one(key), hasher.hash_one(&*waiting.topic)))
 }
 
 fn objection(topic: &str, known: Topic) -> String {
@@ -184,5 +218,46 @@ impl Ready {
 impl Batch {
     pub(super) fn sent(&self) -> Vec<Sent> {
         self.entries.iter().map(|ready| ready.waiting.sent()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn waiting(topic: &str, key: Option<&str>) -> Waiting {
+        Waiting {
+            seq: 1,
+            id: "1".into(),
+            topic: topic.into(),
+            aggregate_id: key.map(str::to_owned),
+            binary_key: None,
+            type_name: "Placed".into(),
+            payload: None,
+            headers: None,
+            created: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn a_key_is_elsewhere_only_where_an_earlier_entry_of_it_goes_to_another_topic() {
+        let (mut whither, mut batch) = (Whither::default(), Batch::default());
+        let mut elsewhere = |topic, key| {
+            let waiting = waiting(topic, key);
+            let is_elsewhere = whither.is_elsewhere(&batch, &waiting);
+            whither.note(&waiting);
+            batch.entries.push(Ready { waiting, headers: Vec::new() });
+            is_elsewhere
+        };
+        for key in [Some("a"), Some("b"), None, Some("a")] {
+            assert!(!elsewhere("order", key), "there is one topic");
+        }
+        assert!(!elsewhere("payment", Some("c")), "a new key");
+        assert!(!elsewhere("payment", None), "without a key there is no order");
+        assert!(!elsewhere("order", Some("b")));
+        assert!(elsewhere("payment", Some("a")), "an entry from before there were two topics");
+        assert!(elsewhere("order", Some("c")));
     }
 }
