@@ -94,6 +94,32 @@ impl Seen {
     }
 }
 
+/// What is written, and not committed yet.
+pub struct OpenTransaction {
+    producer: ThreadedProducer<Reports>,
+    /// Where each of its records is.
+    pub written: Vec<(i32, i64)>,
+}
+
+impl OpenTransaction {
+    /// Commits it, or aborts it.
+    pub async fn end(self, commit: bool) {
+        let producer = self.producer;
+        tokio::task::spawn_blocking(move || {
+            if commit { producer.commit_transaction(TIMEOUT) } else { producer.abort_transaction(TIMEOUT) }
+        })
+        .await
+        .expect("no panic")
+        .expect("the transaction is ended");
+    }
+}
+
+impl std::fmt::Debug for OpenTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenTransaction").field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
 type Report = oneshot::Sender<Result<(i32, i64), String>>;
 
 /// Hands each delivery's report to who waits for it.
@@ -242,6 +268,14 @@ impl Kafka {
         records: Vec<Sent>,
         commit: bool,
     ) -> Vec<(i32, i64)> {
+        let open = self.open_transaction(topic, &records).await;
+        let written = open.written.clone();
+        open.end(commit).await;
+        written
+    }
+
+    /// Produces records inside a Kafka transaction that stays open.
+    pub async fn open_transaction(&self, topic: &str, records: &[Sent]) -> OpenTransaction {
         let producer: ThreadedProducer<Reports> = config(&self.servers)
             .set("transactional.id", uuid::Uuid::new_v4().to_string())
             .create_with_context(Reports)
@@ -259,14 +293,8 @@ impl Kafka {
         .await
         .expect("no panic")
         .expect("a transaction is begun");
-        let written = transactional.produce(topic, &records).await;
-        tokio::task::spawn_blocking(move || {
-            if commit { producer.commit_transaction(TIMEOUT) } else { producer.abort_transaction(TIMEOUT) }
-        })
-        .await
-        .expect("no panic")
-        .expect("the transaction is ended");
-        written
+        let written = transactional.produce(topic, records).await;
+        OpenTransaction { producer, written }
     }
 
     /// The offsets that a group has committed, by partition; `None` where it has none.

@@ -36,7 +36,7 @@ pub use chance::{Chance, Course, number};
 pub use connect::Connect;
 pub use database::{Applied, Database, Kind, Position, SetAside};
 pub use finished::{finished, is_done_with_all, produce_twins};
-pub use kafka::{Kafka, Seen, Sent};
+pub use kafka::{Kafka, OpenTransaction, Seen, Sent};
 pub use order::{Order, What};
 pub use outbox::{Delivery, Events, Raw};
 pub use private::Private;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use eos_tests::{
-    Chance, Course, Kind, Launch, Order, PATIENCE, Produced, Scene, Seen, Service, What, eventually,
+    Chance, Course, Kind, Launch, Order, PATIENCE, Private, Produced, Protocol, Scene, Seen, Sent, Service,
+    What, eventually, servers, stays,
 };
 
 const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
@@ -14,9 +15,13 @@ const SINKS: &str = env!("CARGO_BIN_EXE_sinks");
 /// A scene with a topic that its orders go on to, and one for those that cannot.
 async fn scene(partitions: i32, out: &[(&str, &str)]) -> Scene {
     let scene = Scene::new(Kind::Sqlite, partitions, SINKS).await;
+    make_topics(&scene, partitions, out).await;
+    scene
+}
+
+async fn make_topics(scene: &Scene, partitions: i32, out: &[(&str, &str)]) {
     scene.kafka.create_topic(&format!("{}.out", scene.topic), partitions, out).await;
     scene.kafka.create_topic(&format!("{}-dlt", scene.topic), partitions, &[]).await;
-    scene
 }
 
 fn launch(scene: &Scene, listener: &str) -> Launch {
@@ -208,17 +213,19 @@ async fn two_of_the_same_name_pass_each_record_on_once_and_are_told_why_they_are
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_slept_before_its_commit_commits_nothing() {
     let cases = [
-        ("after_acks", false),
-        ("before_offsets", false),
-        ("before_commit", false),
-        ("before_offsets", true),
+        ("after_acks", Protocol::Eager, 1),
+        ("before_offsets", Protocol::Eager, 1),
+        ("before_commit", Protocol::Eager, 1),
+        ("before_offsets", Protocol::Cooperative, 4),
+        ("before_commit", Protocol::Cooperative, 4),
+        ("before_offsets", Protocol::Consumer, 4),
     ];
-    join_all(cases.map(|(point, kip_848)| sleep_once(point, kip_848))).await;
+    join_all(cases.map(|(point, protocol, partitions)| sleep_once(point, protocol, partitions))).await;
 }
 
-async fn sleep_once(point: &str, kip_848: bool) {
-    let scene = scene(1, &[]).await;
-    let launch = || if kip_848 { launch(&scene, "kafka").kip_848() } else { launch(&scene, "kafka") };
+async fn sleep_once(point: &str, protocol: Protocol, partitions: i32) {
+    let scene = scene(partitions, &[]).await;
+    let launch = || launch(&scene, "kafka").by(protocol);
     let mut zombie = launch().fault(&format!("exactly_once_{point}@1=stop")).start();
     send(&scene, What::Insert, 100).await;
     zombie.sleeps().await;
@@ -235,21 +242,14 @@ async fn sleep_once(point: &str, kip_848: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_move_between_members_pass_each_record_on_once() {
-    for kip_848 in [false, true] {
+    for protocol in [Protocol::Cooperative, Protocol::Consumer] {
         let scene = scene(4, &[]).await;
-        let start = |cooperative: bool| {
-            let launch = launch(&scene, "kafka");
-            match (kip_848, cooperative) {
-                (true, _) => launch.kip_848().start(),
-                (false, true) => launch.kafka("partition.assignment.strategy", "cooperative-sticky").start(),
-                (false, false) => launch.start(),
-            }
-        };
-        let mut members = vec![start(true)];
+        let start = || launch(&scene, "kafka").by(protocol).start();
+        let mut members = vec![start()];
         for round in 0..6 {
             send(&scene, What::Insert, 200).await;
             if round % 2 == 0 {
-                members.push(start(true));
+                members.push(start());
             } else {
                 members.remove(0).stop().await;
             }
@@ -262,6 +262,56 @@ async fn partitions_that_move_between_members_pass_each_record_on_once() {
         }
         each_is_passed_on_once(&scene).await;
     }
+}
+
+/// What a transaction of somebody else's has written stands in the way until it ends; what it aborts was never there.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_transaction_upstream_is_waited_for_also_by_one_that_is_started_again() {
+    let scene = scene(1, &[]).await;
+    send(&scene, What::Insert, 50).await;
+    let dirty = Sent { partition: Some(0), payload: Some(b"no order".to_vec()), ..Sent::default() };
+    let open = scene.kafka.open_transaction(&scene.topic, &[dirty]).await;
+    send(&scene, What::Insert, 50).await;
+    for _ in 0..2 {
+        let mut service = launch(&scene, "kafka").start();
+        let out = format!("{}.out", scene.topic);
+        eventually("what stands before it is passed on", PATIENCE, async || {
+            let seen = scene.kafka.read(&out).await.len();
+            if seen == 50 { Ok(()) } else { Err(format!("{seen} of 50 are")) }
+        })
+        .await;
+        stays("what stands behind it is not", Duration::from_secs(1), async || {
+            let seen = scene.kafka.read(&out).await.len();
+            if seen == 50 { Ok(()) } else { Err(format!("{seen} are there")) }
+        })
+        .await;
+        service.stop().await;
+    }
+    let mut service = launch(&scene, "kafka").start();
+    open.end(false).await;
+    each_is_passed_on_once(&scene).await;
+    service.stop().await;
+}
+
+/// Neither the transaction that it has open nor the group can be told: it ends all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_are_down_hold_up_a_stop_no_longer_than_its_deadline() {
+    let mut broker = Private::start("kafka").await;
+    let scene = Scene::on(Kind::Postgres, &servers().postgres, &broker.address(), SINKS).await;
+    scene.kafka.create_topic(&scene.topic, 2, &[]).await;
+    make_topics(&scene, 2, &[]).await;
+    send(&scene, What::Insert, 200).await;
+    let launch = || launch(&scene, "kafka").env("EOS__SHUTDOWN__DEADLINE", "3s");
+    let mut service = launch().start();
+    each_is_passed_on_once(&scene).await;
+    send(&scene, What::Dawdle, 20).await;
+    broker.kill();
+    service.terminate();
+    service.exit(Duration::from_secs(15)).await;
+    broker.start_again().await;
+    let mut next = launch().start();
+    each_is_passed_on_once(&scene).await;
+    next.stop().await;
 }
 
 /// `EOS_TEST_SECONDS` and `EOS_TEST_RECORDS` make it longer, `EOS_TEST_SEED` repeats its choices.
