@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. A room that is not named here is `app`'s alone.
-const DOORS: [(&str, &[&str]); 23] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("deliveries", &[]),
     ("error", &["settings", "extract"]),
     ("settings", &["error"]),
     ("record", &[]),
+    ("attributes", &[]),
     ("fault", &[]),
     ("finding", &[]),
     ("trace", &["record"]),
