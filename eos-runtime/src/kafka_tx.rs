@@ -124,8 +124,17 @@ impl KafkaTx {
 }
 
 impl KafkaTx {
-    pub(crate) fn new(group: Arc<str>, message_id: OutputId, record: Record) -> Self {
-        KafkaTx { group, message_id, record, outputs: Vec::new(), before: 0, ids: 0, topics: Vec::new() }
+    /// With room for so many outputs.
+    pub(crate) fn new(group: Arc<str>, message_id: OutputId, record: Record, room: usize) -> Self {
+        KafkaTx {
+            group,
+            message_id,
+            record,
+            outputs: Vec::with_capacity(room),
+            before: 0,
+            ids: 0,
+            topics: Vec::new(),
+        }
     }
 
     /// The next record: what earlier ones have sent stays.

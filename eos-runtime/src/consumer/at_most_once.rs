@@ -100,9 +100,9 @@ async fn handle(work: &Work, running: &super::watchdog::Running, handler: PlainH
     let delivery = work.delivery(record, 1);
     work.counts.begun.one();
     let outcome = {
-        let _running = running.begin(record.offset());
+        let running = running.begin(record.offset());
         let span = span::of(work, std::slice::from_ref(&delivery));
-        invoke(handler(&delivery), work.deadline, span).await
+        invoke(handler(&delivery), running.allowance(work.deadline), span).await
     };
     match outcome {
         Ok(()) => work.counts.applied.one(),

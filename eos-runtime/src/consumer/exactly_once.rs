@@ -49,8 +49,18 @@ pub(crate) async fn run(
     let queue = Queue::new(lease, &work.board);
     let running = work.watchdog.watch(&work, &queue.lease.topic, queue.lease.partition);
     let start = work.start;
-    let mut worker =
-        Worker { work: &work, message_id, handler, queue, outflow, stream, running, start, suspicions: 0 };
+    let mut worker = Worker {
+        work: &work,
+        message_id,
+        handler,
+        queue,
+        outflow,
+        stream,
+        running,
+        start,
+        suspicions: 0,
+        room: 0,
+    };
     loop {
         let halted = match worker.begin().await {
             Ok(()) => worker.until_halt().await,
@@ -83,6 +93,8 @@ struct Worker<'w> {
     start: Start,
     /// In a row.
     suspicions: u32,
+    /// How many outputs the last portion had: the next will have as many, most probably.
+    room: usize,
 }
 
 /// A place at the lane; what is committed there counts as applied.
@@ -225,16 +237,17 @@ impl Worker<'_> {
 
     /// Nothing yet, before this record.
     fn holding(&self, record: &Record, next: i64) -> Holding {
-        let out = KafkaTx::new(Arc::clone(&self.work.group), self.message_id, record.clone());
+        let out = KafkaTx::new(Arc::clone(&self.work.group), self.message_id, record.clone(), self.room);
         Holding { out, records: 0, applied: 0, next }
     }
 
-    async fn pass(&self, mut held: Holding) -> Result<(), crate::source::LaneGone> {
+    async fn pass(&mut self, mut held: Holding) -> Result<(), crate::source::LaneGone> {
         if held.records == 0 {
             return Ok(());
         }
         let Holding { records, applied, next, .. } = held;
         let portion = Portion { outputs: held.out.take(), records, applied, next };
+        self.room = portion.outputs.len();
         self.stream.pass(portion).await
     }
 
@@ -250,9 +263,10 @@ impl Worker<'_> {
             let delivery = work.delivery(record, attempt);
             work.counts.begun.one();
             let outcome = {
-                let _running = self.running.begin(record.offset());
+                let running = self.running.begin(record.offset());
                 let span = span::of(work, std::slice::from_ref(&delivery));
-                invoke((self.handler)(&mut held.out, &delivery), work.deadline, span).await
+                let allowance = running.allowance(work.deadline);
+                invoke((self.handler)(&mut held.out, &delivery), allowance, span).await
             };
             let Err(failure) = outcome else {
                 work.outage.over(&work.id);
@@ -291,7 +305,7 @@ impl Worker<'_> {
 
     /// Nobody waits for a record that is tried again.
     async fn pass_what_is_done(
-        &self,
+        &mut self,
         held: &mut Holding,
         record: &Record,
     ) -> Result<(), crate::source::LaneGone> {

@@ -24,17 +24,17 @@ pub(super) async fn handle<D: Dialect>(
     handler: Handler<Tx<D>>,
     open: &mut Open<D>,
     deliveries: &[Delivery<'_>],
-    deadline: Duration,
+    allowance: Allowance,
 ) -> Result<(), Failure> {
     match (handler, deliveries) {
         (Handler::One(handler), [delivery]) => {
             let span = span::of(work, deliveries);
-            invoke(handler(open.tx_to_handle(delivery.record()), delivery), deadline, span).await
+            invoke(handler(open.tx_to_handle(delivery.record()), delivery), allowance, span).await
         }
         (Handler::Batch(handler), [first, ..]) => {
             let span = span::of(work, deliveries);
             let deliveries = Deliveries(deliveries);
-            invoke(handler(open.tx_to_handle(first.record()), &deliveries), deadline, span).await
+            invoke(handler(open.tx_to_handle(first.record()), &deliveries), allowance, span).await
         }
         (Handler::One(_) | Handler::Batch(_), _) => {
             unreachable!("there is a record, and no more than one where no batch is taken")
@@ -42,36 +42,52 @@ pub(super) async fn handle<D: Dialect>(
     }
 }
 
+/// How long a handler may take, and since when. Looking at the clock costs as much as much else that is done for a record, so
+/// it is done once for all who want to know when a handler began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    pub(super) since: Instant,
+    pub(super) at_most: Duration,
+}
+
+impl Allowance {
+    pub(super) fn from_now(at_most: Duration) -> Self {
+        Allowance { since: Instant::now(), at_most }
+    }
+}
+
 /// Runs a handler's future in its span, to its end or to its deadline. One that is ready at its first poll costs no timer; one that
 /// blocked its thread until it was too late has failed all the same.
-pub(super) async fn invoke<F>(handler: F, deadline: Duration, span: Span) -> Result<(), Failure>
+pub(super) async fn invoke<F>(handler: F, allowance: Allowance, span: Span) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), HandlerError>> + Unpin,
 {
     if span.is_disabled() {
-        return run(handler, deadline).await;
+        return run(handler, allowance).await;
     }
-    let outcome = run(handler, deadline).instrument(span.clone()).await;
+    let outcome = run(handler, allowance).instrument(span.clone()).await;
     span::ended(&span, &outcome);
     outcome
 }
 
-async fn run<F>(handler: F, deadline: Duration) -> Result<(), Failure>
+async fn run<F>(handler: F, allowance: Allowance) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), HandlerError>> + Unpin,
 {
-    let began = Instant::now();
+    let Allowance { since, at_most: deadline } = allowance;
     let mut handler = AssertUnwindSafe(handler).catch_unwind();
     let first = std::future::poll_fn(|context| Poll::Ready(handler.poll_unpin(context))).await;
     let outcome = match first {
         Poll::Ready(outcome) => outcome,
-        Poll::Pending => match tokio::time::timeout(deadline, handler).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => return Err(Failure::Overran(deadline)),
-        },
+        Poll::Pending => {
+            match tokio::time::timeout(deadline.saturating_sub(since.elapsed()), handler).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) => return Err(Failure::Overran(deadline)),
+            }
+        }
     };
     match outcome {
-        Ok(Ok(())) if began.elapsed() > deadline => Err(Failure::Overran(deadline)),
+        Ok(Ok(())) if since.elapsed() > deadline => Err(Failure::Overran(deadline)),
         Ok(result) => Ok(result?),
         Err(panic) => Err(Failure::Panicked(panic_text(&*panic))),
     }
@@ -89,12 +105,15 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_failure_and_an_overrun_names_the_deadline() {
         let panics = Box::pin(async { panic!("no such tenant") });
-        let failure = invoke(panics, Duration::from_secs(1), Span::none()).await.expect_err("it panicked");
+        let failure = invoke(panics, Allowance::from_now(Duration::from_secs(1)), Span::none())
+            .await
+            .expect_err("it panicked");
         assert!(failure.to_string().contains("no such tenant"));
 
         let sleeps = Box::pin(std::future::pending());
-        let failure =
-            invoke(sleeps, Duration::from_millis(5), Span::none()).await.expect_err("it never ends");
+        let failure = invoke(sleeps, Allowance::from_now(Duration::from_millis(5)), Span::none())
+            .await
+            .expect_err("it never ends");
         assert!(failure.to_string().contains("5ms"), "{failure}");
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::failure::Failure;
-use super::invoke::{handle, invoke};
+use super::invoke::{Allowance, handle, invoke};
 use super::message_id::InboxId;
 use super::span;
 use super::work::Work;
@@ -54,7 +54,7 @@ pub(crate) async fn transactional<D: Dialect>(
         Claimed::Fresh(mut open) => {
             let outcome = {
                 let delivery = work.delivery(&record, 1);
-                handle(work, handler, &mut open, &[delivery], work.deadline).await
+                handle(work, handler, &mut open, &[delivery], Allowance::from_now(work.deadline)).await
             };
             if let Err(failure) = outcome {
                 open.rollback().await.into_hold().await;
@@ -82,7 +82,7 @@ pub(crate) async fn transactional<D: Dialect>(
 pub(crate) async fn plain(work: &Work, handler: PlainHandler, record: &Record) -> Result<Once, BoxError> {
     let delivery = work.delivery(record, 1);
     let span = span::of(work, std::slice::from_ref(&delivery));
-    let run = async || invoke(handler(&delivery), work.deadline, span).await;
+    let run = async || invoke(handler(&delivery), Allowance::from_now(work.deadline), span).await;
     match &work.deduped {
         None => run().await?,
         Some(deduped) => return deduped.once(work, record, run).await,
@@ -96,9 +96,9 @@ pub(crate) async fn exactly_once(
     handler: TxHandler<KafkaTx>,
     record: &Record,
 ) -> Result<Once, BoxError> {
-    let mut out = KafkaTx::new(Arc::clone(&work.group), OutputId::default(), record.clone());
+    let mut out = KafkaTx::new(Arc::clone(&work.group), OutputId::default(), record.clone(), 1);
     let delivery = work.delivery(record, 1);
     let span = span::of(work, std::slice::from_ref(&delivery));
-    invoke(handler(&mut out, &delivery), work.deadline, span).await?;
+    invoke(handler(&mut out, &delivery), Allowance::from_now(work.deadline), span).await?;
     Ok(Once::Applied)
 }

@@ -221,9 +221,9 @@ impl<'w> Worker<'w> {
     ) -> Option<Result<(), Failure>> {
         let delivery = self.work.delivery(record, attempt);
         self.begun.one();
-        let _running = self.running.begin(record.offset());
+        let running = self.running.begin(record.offset());
         let span = span::of(self.work, std::slice::from_ref(&delivery));
-        let run = invoke((self.handler)(&delivery), self.work.deadline, span);
+        let run = invoke((self.handler)(&delivery), running.allowance(self.work.deadline), span);
         match (&self.claimer, claim) {
             (Some(claimer), Some(claim)) => claimer.run(claim, run).await,
             (None, _) | (_, None) => Some(run.await),

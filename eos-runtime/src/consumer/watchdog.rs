@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::invoke::Allowance;
 use super::work::Work;
 use crate::metrics::Durations;
 
@@ -49,8 +50,16 @@ pub(super) struct Running {
 /// A handler runs as long as this lives.
 pub(super) struct Run<'a> {
     running: &'a Running,
-    /// When it began, where its duration is told.
-    told_from: Option<Instant>,
+    began: Instant,
+    /// Whether its duration is told.
+    is_told: bool,
+}
+
+impl Run<'_> {
+    /// How long it may take.
+    pub(super) fn allowance(&self, at_most: Duration) -> Allowance {
+        Allowance { since: self.began, at_most }
+    }
 }
 
 /// A handler that blocks its thread.
@@ -132,7 +141,7 @@ impl Running {
         let now = Instant::now();
         let now_ms = millis(now.duration_since(self.origin));
         self.since.store(now_ms + 1, Ordering::Release);
-        Run { running: self, told_from: self.durations.wants(now_ms).then_some(now) }
+        Run { running: self, began: now, is_told: self.durations.wants(now_ms) }
     }
 
     /// Whether it is past its deadline by so much that it must block its thread.
@@ -167,8 +176,8 @@ impl Running {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.running.since.store(0, Ordering::Release);
-        if let Some(began) = self.told_from {
-            self.running.durations.tell(began.elapsed());
+        if self.is_told {
+            self.running.durations.tell(self.began.elapsed());
         }
     }
 }

@@ -216,8 +216,9 @@ impl<D: Dialect> Worker<'_, D> {
         self.work.counts.begun.one();
         let outcome = {
             let delivery = self.work.delivery(&a_try.record, a_try.attempt);
-            let _running = self.running.begin(a_try.record.offset());
-            handle(self.work, self.handler, &mut open, &[delivery], self.work.deadline).await
+            let running = self.running.begin(a_try.record.offset());
+            handle(self.work, self.handler, &mut open, &[delivery], running.allowance(self.work.deadline))
+                .await
         };
         let failure = match outcome {
             Ok(()) => {

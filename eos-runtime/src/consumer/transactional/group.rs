@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::{Step, Try, Turn, Worker};
 use crate::consumer::failure::{Chain, Failure};
-use crate::consumer::invoke::handle;
+use crate::consumer::invoke::{Allowance, handle};
 use crate::consumer::message_id::InboxId;
 use crate::extract::Delivery;
 use crate::fault;
@@ -137,7 +137,6 @@ impl<D: Dialect> Worker<'_, D> {
     }
 
     async fn handle_group(&mut self, mut open: Open<D>, group: Group, seen: &[Vec<u8>]) -> Step<D> {
-        let began = Instant::now();
         let handled = group.handled(seen);
         let fresh = group.tries.iter().zip(&handled).filter(|(_, handled)| **handled == Handled::Ran);
         let fresh: Vec<Delivery<'_>> = fresh.map(|(a_try, _)| self.work.delivery(&a_try.record, 1)).collect();
@@ -145,12 +144,13 @@ impl<D: Dialect> Worker<'_, D> {
             Handler::One(_) => 1,
             Handler::Batch(_) => fresh.len().max(1),
         };
+        // Together they have as long as one.
+        let allowance = Allowance::from_now(self.work.deadline);
         for deliveries in fresh.chunks(at_once) {
-            let left = self.work.deadline.saturating_sub(began.elapsed());
             self.work.counts.begun.one();
             let outcome = {
                 let _running = self.running.begin(deliveries[0].record().offset());
-                handle(self.work, self.handler, &mut open, deliveries, left).await
+                handle(self.work, self.handler, &mut open, deliveries, allowance).await
             };
             if let Err(failure) = outcome {
                 if matches!(failure, Failure::Overran(_)) {

@@ -101,8 +101,9 @@ impl<D: LetterDialect> Worker<'_, D> {
         self.work.counts.begun.one();
         let outcome = {
             let delivery = self.work.delivery(&letter.record, letter.attempts + 1);
-            let _running = self.running.begin(letter.record.offset());
-            handle(self.work, self.handler, &mut open, &[delivery], self.work.deadline).await
+            let running = self.running.begin(letter.record.offset());
+            handle(self.work, self.handler, &mut open, &[delivery], running.allowance(self.work.deadline))
+                .await
         };
         fault::point("stored_after_handler");
         match outcome {

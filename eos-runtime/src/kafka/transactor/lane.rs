@@ -38,6 +38,8 @@ pub(super) struct Lane {
     /// What the producer sends as one batch at the most.
     batch_bytes: usize,
     open: Option<Open>,
+    /// Room for the origins of the next one's outputs.
+    origins: Vec<Origin>,
     run: u64,
     /// What the group may know us by, under the numbers of the questions.
     kept: BTreeMap<u64, Arc<ConsumerGroupMetadata>>,
@@ -61,7 +63,7 @@ impl TransactorOptions {
         if self.commit_records == 1 {
             Duration::ZERO
         } else {
-            (self.commit_interval / 50).min(LONGEST_LINGER)
+            (self.commit_interval / 20).min(LONGEST_LINGER)
         }
     }
 }
@@ -87,6 +89,7 @@ impl Lane {
             producer: None,
             batch_bytes: 0,
             open: None,
+            origins: Vec::new(),
             run: 0,
             kept: BTreeMap::new(),
             asked: 0,
@@ -268,8 +271,8 @@ impl Lane {
         if let Some(producer) = &self.producer {
             producer.begin_transaction().map_err(|error| Void::of(&error))?;
             producer.begin_batch();
-            let (positions, origins) = (Vec::new(), Vec::new());
-            self.open = Some(Open { since: Instant::now(), records: 0, positions, origins });
+            let origins = std::mem::take(&mut self.origins);
+            self.open = Some(Open { since: Instant::now(), records: 0, positions: Vec::new(), origins });
         }
         Ok(())
     }
@@ -280,6 +283,8 @@ impl Lane {
             Ok(()) => {
                 self.failures = 0;
                 open.positions.iter().for_each(|done| done.tap.committed(done.next, done.applied));
+                self.origins = open.origins;
+                self.origins.clear();
             }
             Err(void) => self.void(Some(open), void).await,
         }
