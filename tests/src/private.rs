@@ -1,7 +1,9 @@
 //! A server of a test's own, which it may stop, kill and start again.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use crate::servers::services;
 
@@ -84,10 +86,13 @@ impl Drop for Private {
 pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const PAIRS: u128 = 1_350;
+    /// What this process has given out is not given out again: a server may be down for a while.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
         let pair = uuid::Uuid::new_v4().as_u128() % PAIRS;
         let port = FIRST + 2 * u16::try_from(pair).expect("few");
-        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+        let is_new = GIVEN.lock().expect("no panic in here").insert(port);
+        if is_new && [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return port;
         }
     }

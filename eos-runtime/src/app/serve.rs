@@ -283,21 +283,27 @@ fn lane(
 ) -> Option<(TransactorOptions, Outflow, OutflowEnd)> {
     const PORTION: u32 = 256;
     let Promise::ExactlyOnce { commit_interval, commit_records, .. } = listener.promise else { return None };
-    let name = match instance {
-        // The next of this name ends at once what this one may leave open.
-        Some(instance) => format!("{instance}.{member}"),
-        // Whoever comes after is told by the group where to go on.
-        None => Uuid::new_v4().to_string(),
-    };
     let options = TransactorOptions {
         group: listener.group.to_string(),
         listener: listener.id.to_owned(),
-        transactional_id: format!("eos.{}.{}.{name}", listener.group, listener.topics.join(",")),
+        transactional_id: transactional_id(&listener.group, &listener.topics, instance, member),
+        is_named: instance.is_some(),
         commit_interval,
         commit_records,
     };
     let (outflow, end) = Outflow::new(commit_records.min(PORTION), as_output);
     Some((options, outflow, end))
+}
+
+/// What a member writes under. Slashes part it, which no topic's name has: two listeners never have the same.
+fn transactional_id(group: &str, topics: &[Arc<str>], instance: Option<&str>, member: u16) -> String {
+    let name = match instance {
+        // The next of this name ends at once what this one may leave open.
+        Some(instance) => format!("{instance}/{member}"),
+        // Whoever comes after is told by the group where to go on.
+        None => Uuid::new_v4().to_string(),
+    };
+    format!("eos.{group}/{}/{name}", topics.join(","))
 }
 
 /// What happens to a partition that was assigned: a worker of the listener's kind.
@@ -413,4 +419,21 @@ fn group_names(plan: &Plan) -> String {
     groups.sort_unstable();
     groups.dedup();
     groups.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_listeners_write_under_the_same_name() {
+        let id = |group, topics: &[&str], instance, member| {
+            let topics: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
+            transactional_id(group, &topics, instance, member)
+        };
+        let named = Some("pod-0");
+        assert_eq!(id("shop", &["eu.order", "us.order"], named, 2), "eos.shop/eu.order,us.order/pod-0/2");
+        assert_ne!(id("shop", &["eu.order"], named, 0), id("shop.eu", &["order"], named, 0));
+        assert_ne!(id("shop", &["order"], None, 0), id("shop", &["order"], None, 0), "new at each start");
+    }
 }

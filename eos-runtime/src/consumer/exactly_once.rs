@@ -247,7 +247,7 @@ impl Worker<'_> {
         }
         let Holding { records, applied, next, .. } = held;
         let portion = Portion { outputs: held.out.take(), records, applied, next };
-        self.room = portion.outputs.len();
+        self.room = portion.outputs.len().min(OUTPUTS);
         self.stream.pass(portion).await
     }
 

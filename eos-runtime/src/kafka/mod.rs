@@ -13,7 +13,7 @@
 //! | `context.rs` | what librdkafka calls back: written down, never acted on there |
 //! | `cluster.rs`, `outage.rs` | questions to the cluster, asked off the poll thread; one report an outage |
 //! | `producer.rs` | records leave in the order in which they were handed over, and the fate of each is told |
-//! | `transactor.rs` | outputs and positions in one Kafka transaction, on behalf of a member that the group knows |
+//! | `transactor` | outputs and positions in one Kafka transaction, on behalf of a member that the group knows |
 //! | `topics.rs` | what is known of the topics that are written to |
 //! | `markers.rs` | what a lane's last Kafka transaction published |
 //! | `check.rs` | whether a topic's settings keep the promises |

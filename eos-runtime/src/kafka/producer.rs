@@ -442,10 +442,12 @@ fn until_none_in_flight(producer: &ThreadedProducer<Reports>) {
     }
 }
 
+/// How brokers say that a newer producer has the id.
+const FENCED: [Code; 3] = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
+
 impl TransactionError {
     fn of(error: &KafkaError) -> Self {
         if let KafkaError::Transaction(error) = &error {
-            const FENCED: [Code; 3] = [Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch];
             if error.txn_requires_abort() {
                 return TransactionError::Abort(RDKafkaError::string(error));
             }
@@ -473,6 +475,11 @@ pub(crate) enum Fate {
 }
 
 impl NotSent {
+    /// Whether it is the producer that is not wanted any more.
+    pub(crate) fn is_fenced(&self) -> bool {
+        FENCED.contains(&self.code)
+    }
+
     /// Whether its topic is at fault, and not the record.
     pub(crate) fn is_of_topic(&self) -> bool {
         matches!(

@@ -111,6 +111,13 @@ fn group(section: &mut Section<'_>) -> Given<String> {
 
 fn instance(section: &mut Section<'_>) -> Option<String> {
     let instance = section.optional::<String>("instance")?;
+    if instance.contains("${") {
+        section.refuse(
+            "instance",
+            "placeholders are not replaced here; give each process its own by `EOS__KAFKA__INSTANCE`",
+        );
+        return None;
+    }
     if instance.trim().is_empty() {
         section.refuse(
             "instance",

@@ -27,6 +27,17 @@ fn everything_but_the_brokers_has_a_default() {
 }
 
 #[test]
+fn an_instance_has_a_name_of_its_own() {
+    let named = |name: &str| load(&format!("{LEAST}instance = \"{name}\""), &[]);
+    assert_eq!(load(LEAST, &[]).expect("no mistake").kafka.instance, None);
+    assert_eq!(named("billing-0").expect("no mistake").kafka.instance.as_deref(), Some("billing-0"));
+    let mistakes = named(" ").expect_err("it is empty").to_string();
+    assert!(mistakes.contains("`[kafka] instance`") && mistakes.contains("is empty"), "{mistakes}");
+    let mistakes = named("${HOSTNAME}").expect_err("it is not replaced").to_string();
+    assert!(mistakes.contains("`EOS__KAFKA__INSTANCE`"), "{mistakes}");
+}
+
+#[test]
 fn missing_brokers_are_a_mistake_and_the_embedded_one_is_asked_for() {
     let mistakes = load("", &[]).expect_err("no brokers").to_string();
     assert!(mistakes.contains("`EOS_KAFKA_BOOTSTRAP_SERVERS`"), "{mistakes}");

@@ -204,7 +204,7 @@ impl<D: Dialect> Worker<'_, D> {
                 Deed::SetAside(aside) => {
                     let (written, handled) =
                         (self.write_aside(aside, &mut open, &a_try).await, aside.handled());
-                    self.set_aside(written, handled, open, a_try).await
+                    self.was_written(written, handled, open, a_try).await
                 }
                 Deed::MovePast => self.end(open, Handled::MovedPast, a_try).await,
             },

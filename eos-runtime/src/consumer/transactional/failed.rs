@@ -180,7 +180,7 @@ impl<D: Dialect> Worker<'_, D> {
     }
 
     /// Goes on behind its row, which was written in place of what the handler would have written.
-    pub(super) async fn set_aside(
+    pub(super) async fn was_written(
         &mut self,
         written: sqlx::Result<i64>,
         handled: Handled,

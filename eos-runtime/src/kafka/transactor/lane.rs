@@ -53,6 +53,8 @@ pub(super) struct Lane {
 /// A transaction of a process that died blocks those who read committed records for this long beyond the interval, and for
 /// as long as the brokers take to notice (`transaction.abort.timed.out.transaction.cleanup.interval.ms`, 10 s).
 const TIMEOUT_BEYOND: Duration = Duration::from_secs(10);
+/// Room for so many outputs is kept between transactions; more are rare.
+const ORIGINS_KEPT: usize = 100_000;
 const LONGEST_LINGER: Duration = Duration::from_millis(5);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -63,7 +65,7 @@ impl TransactorOptions {
         if self.commit_records == 1 {
             Duration::ZERO
         } else {
-            (self.commit_interval / 20).min(LONGEST_LINGER)
+            (self.commit_interval / 50).min(LONGEST_LINGER)
         }
     }
 }
@@ -105,6 +107,10 @@ impl Lane {
 
     /// Works until no worker, and nobody who starts any, is left.
     pub(super) async fn go(mut self) {
+        if self.options.is_named {
+            // Whoever had the name may have died with a transaction open, and it may be long before there is a partition.
+            self.ready().await;
+        }
         loop {
             if self.is_due() {
                 self.commit().await;
@@ -285,6 +291,7 @@ impl Lane {
                 open.positions.iter().for_each(|done| done.tap.committed(done.next, done.applied));
                 self.origins = open.origins;
                 self.origins.clear();
+                self.origins.shrink_to(ORIGINS_KEPT);
             }
             Err(void) => self.void(Some(open), void).await,
         }
@@ -296,6 +303,9 @@ impl Lane {
         };
         let failures = producer.end_batch().await;
         fault::point("exactly_once_after_acks");
+        if let Some(fenced) = failures.iter().find(|failure| failure.is_fenced()) {
+            return Err(Void::Fenced(fenced.code.to_string()));
+        }
         if !failures.is_empty() {
             return Err(Void::NotSent(failures));
         }
@@ -320,7 +330,7 @@ impl Lane {
 
     /// It comes to nothing: a new run begins.
     async fn void(&mut self, open: Option<Open>, void: Void) {
-        let why = void.why(open.as_ref());
+        let why = void.why(open.as_ref(), self.options.is_named);
         match void {
             Void::NotSent(failures) => {
                 let bytes = self.batch_bytes;
@@ -333,7 +343,7 @@ impl Lane {
             }
             Void::Aborted(_) if open.is_none() => {}
             Void::Aborted(_) => self.abort().await,
-            Void::Lost(_) => self.throw_away().await,
+            Void::Fenced(_) | Void::Lost(_) => self.throw_away().await,
         }
         self.known = None;
         self.failures = self.failures.saturating_add(1);

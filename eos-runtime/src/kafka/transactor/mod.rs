@@ -40,6 +40,8 @@ pub(crate) struct TransactorOptions {
     /// Whose it is, for the log.
     pub(crate) listener: String,
     pub(crate) transactional_id: String,
+    /// Whether an earlier process may have had this id, and a later one will.
+    pub(crate) is_named: bool,
     /// How long a transaction stays open for more.
     pub(crate) commit_interval: Duration,
     /// How many records it may hold before it is committed.

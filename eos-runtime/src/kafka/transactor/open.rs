@@ -37,6 +37,8 @@ pub(super) enum Void {
     NotSent(Vec<NotSent>),
     /// The group, or the broker, does not want it; the producer can go on.
     Aborted(String),
+    /// Another producer has the id, or the brokers have ended the transaction; this producer is of no more use.
+    Fenced(String),
     /// The producer is of no more use, and the transaction perhaps in doubt.
     Lost(String),
 }
@@ -66,16 +68,18 @@ impl Void {
     pub(super) fn of(error: &TransactionError) -> Self {
         match error {
             TransactionError::Abort(why) => Void::Aborted(why.clone()),
-            TransactionError::Fenced(why) => Void::Lost(format!(
-                "{why} (it slept beyond the transaction's timeout, or another process has the same `[kafka] instance`)"
-            )),
+            TransactionError::Fenced(why) => Void::Fenced(why.clone()),
             TransactionError::Lost(why) => Void::Lost(why.clone()),
         }
     }
 
-    /// In a sentence.
-    pub(super) fn why(&self, open: Option<&Open>) -> String {
+    /// In a sentence; `is_named` where another process can have the same name.
+    pub(super) fn why(&self, open: Option<&Open>, is_named: bool) -> String {
         match self {
+            Void::Fenced(why) if is_named => format!(
+                "{why}: another process has the same `[kafka] instance`, or this one slept beyond the transaction's timeout"
+            ),
+            Void::Fenced(why) => format!("{why}: it slept beyond the transaction's timeout"),
             Void::Aborted(why) | Void::Lost(why) => why.clone(),
             Void::NotSent(failures) => {
                 let first = failures.first().and_then(|first| Some((first, open?.origin(first)?)));
