@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::Outcome;
 use crate::arguments::{Change, Payload, StateName};
 use crate::database::{Database, on_database};
-use crate::dead_letters::{find, find_one, table};
+use crate::found::{find, find_one, table};
 use crate::print::{Form, aside, count};
 
 /// What is to become of them.

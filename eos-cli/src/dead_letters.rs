@@ -1,14 +1,12 @@
 //! `eos dead-letters`: what no attempt could handle, listed; who shows or changes it stands in other files.
 
-use eos_runtime::dead_letters::{DeadLetter, DeadLetters, Selection};
-
 use crate::Outcome;
 use crate::arguments::{DeadLettersCommand, Filters, StateName};
 use crate::change::{self, Act};
-use crate::database::{Database, on_database};
+use crate::database::Database;
+use crate::found::{find, table};
 use crate::letter;
-use crate::print::{Form, aside, bytes_line, line, out, time};
-use crate::table::{Align, Table};
+use crate::print::{Form, aside, out};
 
 pub(crate) async fn run(
     database: &Database,
@@ -28,21 +26,6 @@ pub(crate) async fn run(
         }
         DeadLettersCommand::Edit { id, payload } => change::edit(database, id, &payload, form).await,
     }
-}
-
-/// Those that are meant, the oldest first.
-pub(crate) async fn find(database: &Database, selection: &Selection) -> anyhow::Result<Vec<DeadLetter>> {
-    let found = on_database!(database, pool => {
-        DeadLetters::in_schema(pool, &database.schema).list(selection).await
-    });
-    found.map_err(|error| database.trouble(&error))
-}
-
-/// One by its number, whatever its state.
-pub(crate) async fn find_one(database: &Database, id: i64) -> anyhow::Result<Option<DeadLetter>> {
-    let selection =
-        StateName::ALL.iter().fold(Selection::all().ids([id]), |any, state| any.state(state.state()));
-    Ok(find(database, &selection).await?.pop())
 }
 
 async fn list(
@@ -80,33 +63,4 @@ fn nothing(database: &Database, numbers: &[i64], filters: &Filters, states: &[St
             format!("no dead letters{meant} in the state {} ({place})", names.join(" or "))
         }
     }
-}
-
-/// A line for each.
-pub(crate) fn table(letters: &[DeadLetter]) -> String {
-    let mut table = Table::new([
-        ("ID", Align::Right),
-        ("STATE", Align::Left),
-        ("SET ASIDE", Align::Left),
-        ("GROUP", Align::Left),
-        ("TOPIC/PARTITION/OFFSET", Align::Left),
-        ("KEY", Align::Left),
-        ("TRIED", Align::Right),
-        ("REASON", Align::Left),
-        ("ERROR", Align::Left),
-    ]);
-    for letter in letters {
-        table.row([
-            letter.id.to_string(),
-            letter.state.to_string(),
-            time(letter.set_aside_at),
-            line(&letter.group, 40),
-            format!("{}/{}/{}", line(&letter.topic, 60), letter.partition, letter.offset),
-            bytes_line(letter.record.key(), 24),
-            letter.attempts.to_string(),
-            line(&letter.reason, 16),
-            line(&letter.error, 72),
-        ]);
-    }
-    table.text()
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::database::Database;
-use crate::dead_letters::find_one;
+use crate::found::find_one;
 use crate::print::{
     Form, aside, bytes_line, bytes_lines, count, harmless, json_bytes, json_headers, json_time, readable,
     time,

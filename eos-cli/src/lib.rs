@@ -26,6 +26,7 @@ mod check;
 mod copy;
 mod database;
 mod dead_letters;
+mod found;
 mod letter;
 mod migrate;
 mod outbox;

@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::arguments::{Filters, ParkedCommand};
 use crate::change::{self, Act};
 use crate::database::{Database, on_database};
-use crate::dead_letters::table;
+use crate::found::table;
 use crate::letter;
 use crate::print::{Form, aside, out};
 
