@@ -1,11 +1,13 @@
 //! What it means: a listener with every question answered, or all the mistakes that stand in its way.
 //!
-//! `words` reads the attribute's arguments, `values` and `text` what stands behind their `=` and inside quotes;
-//! `signature` reads the function. Here the two halves meet: a transaction is asked for in the attribute and taken as
-//! a parameter, and a listener without a topic takes an event.
+//! `words` reads the attribute's arguments, `values` and `text` what stands behind their `=` and inside quotes, and `places`
+//! knows where each word belongs; `signature` reads the function. Here the two halves meet, and in `modes`: a transaction
+//! is asked for in the attribute and taken as a parameter, and a listener without a topic takes an event.
 
 mod idempotent;
+mod modes;
 mod per_partition;
+mod places;
 mod retry;
 mod signature;
 mod text;
@@ -217,13 +219,17 @@ impl Listener {
             );
         }
         let concurrency_per_partition = per_partition::keys(&words, &shape, mistakes);
-        let batch = batch(&words, &shape, mistakes);
+        let batch = modes::batch(&words, &shape, mistakes);
         let mode = match words.exactly_once {
-            _ if words.at_most_once.is_some() => at_most_once(&words, &shape, mistakes),
-            _ if words.idempotent.is_some() => idempotent::alone(&words, &shape, mistakes),
-            Some(exactly_once) => {
-                kafka_to_kafka(exactly_once, words.transactional, shape.transaction, words.to, mistakes)
-            }
+            _ if words.at_most_once.is_some() => modes::at_most_once(&words, &shape, mistakes),
+            _ if words.idempotent.is_some() => modes::idempotent(&words, &shape, mistakes),
+            Some(exactly_once) => modes::kafka_to_kafka(
+                exactly_once,
+                words.transactional,
+                shape.transaction,
+                words.to,
+                mistakes,
+            ),
             None => {
                 if let Some((word, _)) = &words.to {
                     mistakes.at(
@@ -232,7 +238,7 @@ impl Listener {
                          says `tx.publish(&event).await?`",
                     );
                 }
-                mode(words.transactional, shape.transaction, batch, mistakes)
+                modes::mode(words.transactional, shape.transaction, batch, mistakes)
             }
         };
         Some(Listener {
@@ -250,154 +256,6 @@ impl Listener {
             parameters: shape.parameters,
             returns: shape.returns?,
         })
-    }
-}
-
-/// Nothing is tried again, and nothing is deduped: no other promise beside it.
-fn at_most_once(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes) -> Option<Mode> {
-    let (word, at_once) = words.at_most_once.as_ref()?;
-    if words.transactional.is_some() || words.exactly_once.is_some() || words.idempotent.is_some() {
-        mistakes.at(word, "`at_most_once` beside another promise; a listener has one of them");
-    }
-    if let Some(taken) = &shape.transaction {
-        mistakes.at(
-            &taken.reference,
-            "a listener that is `at_most_once` has no transaction: its offset is committed before it runs; say `transactional` \
-             for one",
-        );
-    }
-    for word in &words.when_it_fails {
-        mistakes.at(
-            word,
-            format!("`{word}` has no meaning here: what is handled at most once is not tried again"),
-        );
-    }
-    if let Some((word, _)) = &words.to {
-        mistakes.at(word, "`to` is for a listener that is `exactly_once`, and sends what it returns");
-    }
-    Some(Mode::AtMostOnce(*at_once))
-}
-
-/// Kafka alone: no database's transaction beside it.
-fn kafka_to_kafka(
-    asked: words::ExactlyOnce,
-    transactional: Option<words::Transactional>,
-    taken: Option<signature::Transaction>,
-    to: Option<(Ident, LitStr)>,
-    mistakes: &mut Mistakes,
-) -> Option<Mode> {
-    if let Some(transactional) = transactional {
-        mistakes.at(
-            transactional.word,
-            "`exactly_once` and `transactional` together: Kafka's commit and the database's cannot be one. Keep \
-             `transactional`, and publish with `tx.publish(&event).await?`: the event is stored in the same commit, and the \
-             relay publishes it; or keep `exactly_once`, and write to Kafka alone",
-        );
-        return None;
-    }
-    if let (Some(_), Some((word, _))) = (&taken, &to) {
-        mistakes.at(
-            word,
-            "`to` says where what is returned goes; a listener that takes `&mut KafkaTx` sends by itself, as with \
-             `out.send_to(\"…\", …)`",
-        );
-    }
-    Some(Mode::ExactlyOnce {
-        out: taken.map(|taken| Box::new(taken.inner)),
-        commit_interval_ms: asked.commit_interval_ms,
-        commit_records: asked.commit_records,
-        message_id: asked.message_id,
-        to: to.map(|(_, to)| to),
-    })
-}
-
-/// A batch is taken by the function, and its bounds are said in the attribute.
-fn batch(words: &words::Words, shape: &signature::Shape, mistakes: &mut Mistakes) -> Option<AtOnce> {
-    let Some(batch) = &shape.batch else {
-        let words =
-            [words.max_batch.as_ref().map(|(word, _)| word), words.max_wait.as_ref().map(|(word, _)| word)];
-        for word in words.into_iter().flatten() {
-            mistakes.at(
-                word,
-                format!(
-                    "`{word}` is for a listener that takes many records at once, as `Batch<T>` or `Vec<T>`"
-                ),
-            );
-        }
-        return None;
-    };
-    if let Some(reference) = shape.references.first() {
-        mistakes.at(
-            reference,
-            "a listener of batches takes nothing of a single record; take it with the others: `Batch<(RecordMeta, Json<T>)>`",
-        );
-    }
-    match &words.transactional {
-        None if words.exactly_once.is_some() => mistakes.at(
-            batch,
-            "a listener that is `exactly_once` takes one record at a time; how many share a Kafka transaction is said by \
-             `exactly_once(commit_interval = \"100ms\", commit_records = 100000)`",
-        ),
-        None => mistakes.at(
-            batch,
-            "a batch is handled in one transaction; add `transactional` to the attribute, and `tx: &mut PgTx` (or \
-             `&mut MySqlTx`, `&mut SqliteTx`) to the function",
-        ),
-        Some(transactional) => {
-            if let Some((word, _)) = &transactional.group_commit {
-                mistakes.at(
-                    word,
-                    "a listener of batches says `max_batch` beside `transactional`; `group_commit` is for one that takes a \
-                     single record",
-                );
-            }
-        }
-    }
-    let max = words.max_batch.as_ref().map_or(500, |(_, max)| *max);
-    Some(AtOnce::Batch { max, wait_ms: words.max_wait.as_ref().map_or(0, |(_, wait)| *wait) })
-}
-
-/// Asked for and taken, or neither.
-fn mode(
-    asked: Option<words::Transactional>,
-    taken: Option<signature::Transaction>,
-    batch: Option<AtOnce>,
-    mistakes: &mut Mistakes,
-) -> Option<Mode> {
-    match (asked, taken) {
-        (None, None) => Some(Mode::Plain),
-        (Some(asked), Some(taken)) => Some(Mode::Transactional {
-            transaction: Box::new(taken.inner),
-            isolation: asked.isolation,
-            dedupe: asked.dedupe,
-            at_once: batch
-                .unwrap_or(AtOnce::One { group_commit: asked.group_commit.map_or(1, |(_, many)| many) }),
-            key_slots: asked.key_slots,
-            database: asked.database,
-        }),
-        (Some(asked), None) => {
-            mistakes.at(
-                asked.word,
-                "`transactional` without a transaction; add the parameter `tx: &mut PgTx` (or `&mut MySqlTx`, \
-                 `&mut SqliteTx`) and write through it",
-            );
-            None
-        }
-        (None, Some(taken)) if taken.is_of_kafka() => {
-            mistakes.at(
-                taken.reference,
-                "`KafkaTx` without `exactly_once`; add it to the attribute: `#[kafka_listener(…, exactly_once)]`",
-            );
-            None
-        }
-        (None, Some(taken)) => {
-            mistakes.at(
-                taken.reference,
-                "a transaction without `transactional`; add it to the attribute: \
-                 `#[kafka_listener(…, transactional)]`",
-            );
-            None
-        }
     }
 }
 

@@ -5,15 +5,13 @@ use std::time::Duration;
 use proc_macro2::Ident;
 use syn::{Expr, Lit, LitStr};
 
-use super::signature::Shape;
-use super::words::{Words, misplaced};
-use super::{IdSource, Idempotent, Medium, Mode, OnOutage};
+use super::places::misplaced;
+use super::{IdSource, Idempotent, Medium, OnOutage};
 use crate::shared::arguments::{Argument, Value, each, literal};
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{checked, choice, once_each, string, wrong_kind};
 
-pub(super) const INSIDE: [&str; 3] = ["ttl", "lease", "on_outage"];
 const KNOWN: [&str; 6] = ["redis", "database", "ttl", "id", "lease", "on_outage"];
 
 const TTL_MS: u64 = 7 * 24 * 3600 * 1000;
@@ -205,30 +203,4 @@ fn span(argument: &Argument, example: &str, bounds: Bounds, mistakes: &mut Mista
         u64::try_from(duration.as_millis()).map_err(|error| error.to_string())
     };
     checked(given, read, mistakes)
-}
-
-/// Another promise beside it, or a transaction that it has none of.
-pub(super) fn alone(words: &Words, shape: &Shape, mistakes: &mut Mistakes) -> Option<Mode> {
-    let (word, idempotent) = words.idempotent.as_ref()?;
-    match (&words.transactional, &shape.transaction) {
-        (Some(_), _) => mistakes.at(
-            word,
-            "`transactional` dedupes already, in the commit of the handler's own rows; take `idempotent` away, or \
-             `transactional` where the effect is not in the database",
-        ),
-        (None, _) if words.exactly_once.is_some() => mistakes.at(
-            word,
-            "`idempotent` beside another promise; a listener has one of them. From Kafka to Kafka, `exactly_once` needs no ids",
-        ),
-        (None, Some(taken)) => mistakes.at(
-            &taken.reference,
-            "an idempotent listener has no transaction; write `transactional` in place of `idempotent`, which dedupes in the \
-             same commit, or take this parameter away",
-        ),
-        (None, None) => {}
-    }
-    if let Some((word, _)) = &words.to {
-        mistakes.at(word, "`to` is for a listener that is `exactly_once`, and sends what it returns");
-    }
-    Some(Mode::Idempotent(idempotent.clone()))
 }

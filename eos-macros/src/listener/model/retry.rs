@@ -4,15 +4,13 @@ use std::ops::RangeInclusive;
 
 use syn::{Expr, Lit};
 
+use super::places::{OF_RETRY, misplaced};
 use super::values::duration;
-use super::words::misplaced;
 use super::{DeadLetters, Retry};
 use crate::shared::arguments::{Argument, Value, each, literal};
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
 use crate::shared::values::{checked, choice, number, once_each, wrong_kind};
-
-pub(super) const INSIDE: [&str; 5] = ["max", "backoff", "factor", "max_backoff", "jitter"];
 
 impl Retry {
     pub(super) fn read(argument: &Argument, mistakes: &mut Mistakes) -> Self {
@@ -37,7 +35,7 @@ impl Retry {
                 "max_backoff" => retry.max_backoff_ms = duration(argument, "10s", mistakes),
                 "jitter" => retry.jitter = decimal(argument, "0.2", &(0.0..=1.0), mistakes),
                 _ => {
-                    misplaced(argument, &INSIDE, "`retry(…)`", mistakes);
+                    misplaced(argument, &OF_RETRY, "`retry(…)`", mistakes);
                 }
             }
         }

@@ -1,10 +1,9 @@
-//! The attribute's arguments: which there are, and what to say of one that is not known, or not of this place.
+//! The attribute's arguments, each with its value.
 
 use proc_macro2::Ident;
 use syn::LitStr;
 
-use super::idempotent;
-use super::retry;
+use super::places::{OF_A_LISTENER, OF_EXACTLY_ONCE, OF_TRANSACTIONAL, misplaced};
 use super::text::group;
 use super::values::{duration, topics};
 use super::{DeadLetters, Dedupe, Idempotent, OnFailure, OutputId, Retry, Topics};
@@ -12,29 +11,7 @@ use crate::shared::arguments::{Argument, Value, each};
 use crate::shared::isolation::Isolation;
 use crate::shared::mistakes::Mistakes;
 use crate::shared::text;
-use crate::shared::values::{choice, number, once_each, string, unknown};
-
-const KNOWN: [&str; 17] = [
-    "topic",
-    "topics",
-    "group",
-    "id",
-    "deadline",
-    "concurrency",
-    "concurrency_per_partition",
-    "transactional",
-    "exactly_once",
-    "at_most_once",
-    "to",
-    "idempotent",
-    "retry",
-    "on_failure",
-    "dead_letter",
-    "max_batch",
-    "max_wait",
-];
-const OF_KAFKA: [&str; 3] = ["commit_interval", "commit_records", "message_id"];
-const INSIDE: [&str; 5] = ["isolation", "dedupe", "database", "group_commit", "key_slots"];
+use crate::shared::values::{choice, number, once_each, string};
 
 /// The arguments' values, with the defaults of those that were not given.
 #[derive(Debug)]
@@ -163,7 +140,7 @@ impl Words {
                     words.max_wait = wait.map(|wait| (argument.name.clone(), wait));
                 }
                 _ => {
-                    let meant = misplaced(argument, &KNOWN, "a listener", mistakes);
+                    let meant = misplaced(argument, &OF_A_LISTENER, "a listener", mistakes);
                     topics_from =
                         topics_from.or(meant.filter(|meant| meant.starts_with("topic")).map(str::to_owned));
                 }
@@ -203,7 +180,7 @@ impl ExactlyOnce {
                     read.message_id = choice(argument, &MESSAGE_ID, mistakes).unwrap_or_default();
                 }
                 _ => {
-                    misplaced(argument, &OF_KAFKA, "`exactly_once(…)`", mistakes);
+                    misplaced(argument, &OF_EXACTLY_ONCE, "`exactly_once(…)`", mistakes);
                 }
             }
         }
@@ -259,7 +236,7 @@ impl Transactional {
                 "key_slots" => read.key_slots = number(argument, "16", &(1..=256), mistakes).unwrap_or(1),
                 "database" => read.database = string(argument, "orders", text::name, mistakes),
                 _ => {
-                    misplaced(argument, &INSIDE, "`transactional(…)`", mistakes);
+                    misplaced(argument, &OF_TRANSACTIONAL, "`transactional(…)`", mistakes);
                 }
             }
         }
@@ -272,28 +249,3 @@ const ON_FAILURE: [(&str, OnFailure); 2] = [("block", OnFailure::Block), ("park"
 const MESSAGE_ID: [(&str, OutputId); 2] = [("repeatable", OutputId::Repeatable), ("off", OutputId::Off)];
 
 const DEDUPE: [(&str, Dedupe); 2] = [("message_id", Dedupe::MessageId), ("position", Dedupe::Position)];
-
-/// Says what is wrong with a word that is not of this place, and returns the one that was probably meant.
-pub(super) fn misplaced<'a>(
-    argument: &Argument,
-    known: &[&'a str],
-    place: &str,
-    mistakes: &mut Mistakes,
-) -> Option<&'a str> {
-    let word = argument.word();
-    let message = if INSIDE.contains(&word.as_str()) {
-        format!("`{word}` belongs to the transaction; write `transactional({word} = …)`")
-    } else if OF_KAFKA.contains(&word.as_str()) {
-        format!("`{word}` belongs to the Kafka transaction; write `exactly_once({word} = …)`")
-    } else if idempotent::INSIDE.contains(&word.as_str()) {
-        format!("`{word}` belongs to the dedupe; write `idempotent(redis, {word} = …)`")
-    } else if retry::INSIDE.contains(&word.as_str()) {
-        format!("`{word}` belongs to the attempts; write `retry({word} = …)`")
-    } else if KNOWN.contains(&word.as_str()) {
-        format!("`{word}` belongs to the listener; write it beside, not inside")
-    } else {
-        return unknown(argument, known, place, mistakes);
-    };
-    mistakes.at(&argument.name, message);
-    text::nearest(&word, known.iter().copied())
-}
