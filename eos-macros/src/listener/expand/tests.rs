@@ -262,6 +262,136 @@ fn an_idempotent_listener_that_remembers_in_a_database() {
 }
 
 #[test]
+fn a_listener_from_kafka_to_kafka_that_returns_what_it_sends() {
+    let function = quote! {
+        async fn enrich(order: OrderPlaced) -> Result<Option<Enriched>, HandlerError> { Ok(None) }
+    };
+    printed(
+        quote!(exactly_once(commit_records = 1, message_id = "off"), to = "event.order.enriched"),
+        function,
+        &expect![[r#"
+            const RECORD: ListenerSpec = ::ListenerSpec {
+                id: ::core::concat!(::core::module_path!(), "::enrich"),
+                file: ::core::file!(),
+                line: ::core::line!(),
+                topics: &[::topic_of_the_event(&[<OrderPlaced as ::FromRecord>::DEFAULT_TOPIC])],
+                group: Option::None,
+                deadline: ::Duration::from_millis(30000u64),
+                concurrency: 1u16,
+                concurrency_per_partition: 1u16,
+                mode: ::Mode::ExactlyOnce(::ExactlyOnce {
+                    commit_interval: ::Duration::from_millis(100u64),
+                    commit_records: 1u32,
+                    message_id: ::OutputId::Off,
+                    to: Option::Some("event.order.enriched"),
+                }),
+                retry: ::Retry {
+                    max: Option::None,
+                    backoff: Option::None,
+                    factor: Option::None,
+                    max_backoff: Option::None,
+                    jitter: Option::None,
+                },
+                on_failure: ::OnFailure::Block,
+                dead_letters: ::DeadLetters::Topic(Option::None),
+                needs: |__needs| {
+                    <OrderPlaced as ::FromRecord>::needs(__needs);
+                },
+                body: || ::Body::Kafka(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                    let __0 = <OrderPlaced as ::FromRecord>::from_record(__delivery)?;
+                    ::send_returned(enrich(__0).await, __tx, Option::Some("event.order.enriched"))
+                })),
+            };
+        "#]],
+    );
+}
+
+#[test]
+fn a_listener_from_kafka_to_kafka_that_sends() {
+    let function = quote! {
+        async fn enrich(out: &mut KafkaTx, order: OrderPlaced) -> HandlerResult { Ok(()) }
+    };
+    printed(
+        quote!(topic = "event.order", exactly_once),
+        function,
+        &expect![[r#"
+        const RECORD: ListenerSpec = ::ListenerSpec {
+            id: ::core::concat!(::core::module_path!(), "::enrich"),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            topics: &["event.order"],
+            group: Option::None,
+            deadline: ::Duration::from_millis(30000u64),
+            concurrency: 1u16,
+            concurrency_per_partition: 1u16,
+            mode: ::Mode::ExactlyOnce(::ExactlyOnce {
+                commit_interval: ::Duration::from_millis(100u64),
+                commit_records: 100000u32,
+                message_id: ::OutputId::Repeatable,
+                to: Option::None,
+            }),
+            retry: ::Retry {
+                max: Option::None,
+                backoff: Option::None,
+                factor: Option::None,
+                max_backoff: Option::None,
+                jitter: Option::None,
+            },
+            on_failure: ::OnFailure::Block,
+            dead_letters: ::DeadLetters::Topic(Option::None),
+            needs: |__needs| {
+                <OrderPlaced as ::FromRecord>::needs(__needs);
+            },
+            body: || <KafkaTx as ::KafkaTxParam>::body(|__tx, __delivery| ::std::boxed::Box::pin(async move {
+                let __1 = <OrderPlaced as ::FromRecord>::from_record(__delivery)?;
+                <HandlerResult as ::IntoOutcome>::into_outcome(enrich(__tx, __1).await)
+            })),
+        };
+    "#]],
+    );
+}
+
+#[test]
+fn a_listener_that_is_at_most_once() {
+    let function = quote! {
+        async fn on_hint(Json(hint): Json<Hint>) -> HandlerResult { Ok(()) }
+    };
+    printed(
+        quote!(topic = "cache.hint", at_most_once),
+        function,
+        &expect![[r#"
+        const RECORD: ListenerSpec = ::ListenerSpec {
+            id: ::core::concat!(::core::module_path!(), "::on_hint"),
+            file: ::core::file!(),
+            line: ::core::line!(),
+            topics: &["cache.hint"],
+            group: Option::None,
+            deadline: ::Duration::from_millis(30000u64),
+            concurrency: 1u16,
+            concurrency_per_partition: 1u16,
+            mode: ::Mode::AtMostOnce(100u32),
+            retry: ::Retry {
+                max: Option::None,
+                backoff: Option::None,
+                factor: Option::None,
+                max_backoff: Option::None,
+                jitter: Option::None,
+            },
+            on_failure: ::OnFailure::Block,
+            dead_letters: ::DeadLetters::Off,
+            needs: |__needs| {
+                <Json<Hint> as ::FromRecord>::needs(__needs);
+            },
+            body: || ::Body::Plain(|__delivery| ::std::boxed::Box::pin(async move {
+                let __0 = <Json<Hint> as ::FromRecord>::from_record(__delivery)?;
+                <HandlerResult as ::IntoOutcome>::into_outcome(on_hint(__0).await)
+            })),
+        };
+    "#]],
+    );
+}
+
+#[test]
 fn every_argument_and_several_topics() {
     let arguments = quote! {
         topics = ["event.order", "event.${tenant}.payment"], group = "billing", id = "orders", deadline = "5s",
