@@ -17,6 +17,9 @@ use crate::trace;
 
 /// So many topics are remembered by the name that they are sent to.
 const TOPICS: usize = 16;
+/// What is in hand at the most before it is passed on, which may be one record's more: outputs, and their bytes.
+const OUTPUTS: usize = 512;
+const BYTES: usize = 256 * 1024;
 
 /// What outputs are known by, in their header `message-id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,8 +64,10 @@ pub struct KafkaTx {
     /// The record that is being handled.
     record: Record,
     outputs: Vec<(i64, Output)>,
-    /// How many of them are earlier records'.
-    before: usize,
+    /// What they weigh.
+    bytes: usize,
+    /// How many of them are earlier records', and what those weigh.
+    before: (usize, usize),
     /// Given out for this record.
     ids: u32,
     /// As they were named, and what they are called: a name may have placeholders.
@@ -130,8 +135,9 @@ impl KafkaTx {
             group,
             message_id,
             record,
-            outputs: Vec::with_capacity(room),
-            before: 0,
+            outputs: Vec::with_capacity(room.min(OUTPUTS)),
+            bytes: 0,
+            before: (0, 0),
             ids: 0,
             topics: Vec::new(),
         }
@@ -140,27 +146,31 @@ impl KafkaTx {
     /// The next record: what earlier ones have sent stays.
     pub(crate) fn turn_to(&mut self, record: &Record) {
         self.record = record.clone();
-        (self.before, self.ids) = (self.outputs.len(), 0);
+        (self.before, self.ids) = ((self.outputs.len(), self.bytes), 0);
     }
 
     /// Forgets what this record has sent: its attempt has failed.
     pub(crate) fn undo(&mut self) {
-        self.outputs.truncate(self.before);
-        self.ids = 0;
+        let (outputs, bytes) = self.before;
+        self.outputs.truncate(outputs);
+        (self.bytes, self.ids) = (bytes, 0);
     }
 
-    /// How many outputs there are.
-    pub(crate) fn len(&self) -> usize {
-        self.outputs.len()
+    /// Whether they are to be passed on before another record is handled.
+    pub(crate) fn is_full(&self) -> bool {
+        self.outputs.len() >= OUTPUTS || self.bytes >= BYTES
     }
 
     /// One that the runtime makes.
     pub(crate) fn push(&mut self, output: Output) {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = output.headers.iter().map(|(name, value)| name.len() + length(value));
+        self.bytes += length(&output.key) + length(&output.payload) + headers.sum::<usize>();
         self.outputs.push((self.record.offset(), output));
     }
 
     pub(crate) fn take(&mut self) -> Vec<(i64, Output)> {
-        self.before = 0;
+        (self.bytes, self.before) = (0, (0, 0));
         std::mem::take(&mut self.outputs)
     }
 
@@ -203,7 +213,7 @@ impl KafkaTx {
         {
             headers.push((Cow::Borrowed(trace::HEADER), Some(trace)));
         }
-        self.outputs.push((self.record.offset(), Output { topic, key, payload, id, headers }));
+        self.push(Output { topic, key, payload, id, headers });
         Ok(())
     }
 
@@ -261,5 +271,31 @@ impl<E: Event> Outputs for Vec<E> {
 impl<E: Event> Outputs for Option<E> {
     fn send(self, out: &mut KafkaTx, to: Option<&'static str>) -> Result<(), HandlerError> {
         self.iter().try_for_each(|event| out.add_event(event, to.unwrap_or(E::TOPIC)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is in hand is bounded also where outputs are large, and a failed attempt's do not count.
+    #[tokio::test]
+    async fn a_few_large_outputs_are_as_full_as_many_small_ones() {
+        let record = Record::builder("event.order").build();
+        let mut out = KafkaTx::new("billing".into(), OutputId::Off, record.clone(), 0);
+        let half = vec![0; BYTES / 2];
+        out.send_to("a", "key", &half[..], Headers::default()).await.expect("sent");
+        assert!(!out.is_full());
+        out.turn_to(&record);
+        out.send_to("a", "key", &half[..], Headers::default()).await.expect("sent");
+        assert!(out.is_full());
+        out.undo();
+        assert!(!out.is_full(), "a failed attempt has sent nothing");
+        assert_eq!(out.take().len(), 1);
+        for _ in 0..OUTPUTS {
+            assert!(!out.is_full());
+            out.send_to("a", "key", None::<&[u8]>, Headers::default()).await.expect("sent");
+        }
+        assert!(out.is_full());
     }
 }

@@ -226,6 +226,8 @@ async fn keys_that_wait_keep_their_order_when_the_slots_are_dealt_out_anew() {
     service.kill();
     let mut service = launch(7).start();
     scene.is_caught_up(PATIENCE).await;
+    // Both are split anew, which is said, and then taken once more, which is said, too.
+    service.has_said_times("slots=7", 4).await;
     let before = scene.positions().await;
     stays("what is parked waits", Duration::from_secs(1), async || {
         match scene.database.parked(&scene.group, &scene.topic).await {

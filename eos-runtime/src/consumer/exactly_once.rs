@@ -32,8 +32,6 @@ use crate::settings::Start;
 use crate::source::{Lease, LetterToTopic, Outflow, Portion, SourceError, Stream};
 use crate::store::Reason;
 
-/// Outputs of a portion at the most, which may be one record's more.
-const OUTPUTS: usize = 512;
 /// A dead letter has so many forms, each smaller than the one before.
 const FORMS: u32 = 3;
 
@@ -203,7 +201,7 @@ impl Worker<'_> {
                     self.queue.post.is_well();
                     held.records += 1;
                     held.next = record.offset() + 1;
-                    if held.records < self.stream.portion() && held.out.len() < OUTPUTS {
+                    if held.records < self.stream.portion() && !held.out.is_full() {
                         holding = Some(held);
                     } else if self.pass(held).await.is_err() {
                         return Some((Halt::Revoked, None));
@@ -247,7 +245,7 @@ impl Worker<'_> {
         }
         let Holding { records, applied, next, .. } = held;
         let portion = Portion { outputs: held.out.take(), records, applied, next };
-        self.room = portion.outputs.len().min(OUTPUTS);
+        self.room = portion.outputs.len();
         self.stream.pass(portion).await
     }
 

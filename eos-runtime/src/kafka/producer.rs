@@ -175,6 +175,9 @@ impl Batch {
     }
 }
 
+/// What waits in librdkafka at the most; whoever sends more waits, and a record that is larger is refused.
+const QUEUED_KBYTES: &str = "262144";
+
 /// What order and "once" hang on; nobody may change these.
 const PROMISED: [(&str, &str); 3] = [
     ("enable.idempotence", "true"),
@@ -192,7 +195,8 @@ impl Producer {
         let mut config = client.producer();
         config
             .set("linger.ms", options.linger.as_millis().to_string())
-            .set("queue.buffering.max.messages", "100000");
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", QUEUED_KBYTES);
         for (name, value) in options.properties.iter() {
             config.set(name, value);
         }
@@ -320,12 +324,18 @@ impl Producer {
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(outgoing.topic, index);
         record.headers = outgoing.owned_headers();
         (record.partition, record.key, record.payload) = (outgoing.partition, outgoing.key, outgoing.payload);
+        let mut is_empty = false;
         loop {
             match self.inner.send(record) {
                 Ok(()) => return Ok(()),
+                // Nothing else is in it: this one will never fit.
+                Err((KafkaError::MessageProduction(Code::QueueFull), _)) if is_empty => {
+                    return Err(Code::MessageSizeTooLarge);
+                }
                 Err((KafkaError::MessageProduction(Code::QueueFull), again)) => {
                     record = again;
                     tokio::time::sleep(Duration::from_millis(1)).await;
+                    is_empty = self.inner.in_flight_count() == 0;
                 }
                 Err((KafkaError::MessageProduction(code), _)) => return Err(code),
                 // A topic's name with a NUL in it.
