@@ -111,16 +111,20 @@ async fn nothing_twice(_: &Record) -> HandlerResult {
 
 #[kafka_listener(id = "k2k", topic = "${app.topic}", exactly_once)]
 async fn pass_on(out: &mut KafkaTx, record: &Record) -> HandlerResult {
-    out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
+    pass(out, record).await
 }
 
 #[kafka_listener(id = "k2k_without_ids", topic = "${app.topic}", exactly_once(message_id = "off"))]
 async fn pass_on_without_ids(out: &mut KafkaTx, record: &Record) -> HandlerResult {
-    out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
+    pass(out, record).await
 }
 
 #[kafka_listener(id = "k2k_one_by_one", topic = "${app.topic}", exactly_once(commit_records = 1))]
 async fn pass_on_one_by_one(out: &mut KafkaTx, record: &Record) -> HandlerResult {
+    pass(out, record).await
+}
+
+async fn pass(out: &mut KafkaTx, record: &Record) -> HandlerResult {
     out.send_to("${app.out}", record.key(), record.payload().map(k2k::transformed), Headers::default()).await
 }
 

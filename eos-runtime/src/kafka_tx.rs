@@ -163,9 +163,7 @@ impl KafkaTx {
 
     /// One that the runtime makes.
     pub(crate) fn push(&mut self, output: Output) {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers = output.headers.iter().map(|(name, value)| name.len() + length(value));
-        self.bytes += length(&output.key) + length(&output.payload) + headers.sum::<usize>();
+        self.bytes += output.bytes();
         self.outputs.push((self.record.offset(), output));
     }
 

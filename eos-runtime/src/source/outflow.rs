@@ -28,6 +28,15 @@ pub(crate) struct Output {
     pub(crate) headers: Vec<(Cow<'static, str>, Option<Bytes>)>,
 }
 
+impl Output {
+    /// How many bytes it has: key, payload, and headers that are given.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + length(value));
+        length(&self.key) + length(&self.payload) + headers.sum::<usize>()
+    }
+}
+
 /// What some records of a partition leave.
 #[derive(Debug, Default)]
 pub(crate) struct Portion {

@@ -1,7 +1,6 @@
 //! What the topics take of a transaction's outputs, known before anything is handed over: one output that its topic does not
 //! take would take the whole transaction with it, and a batch that is larger than a topic takes all that is in it.
 
-use bytes::Bytes;
 use uuid::fmt::Hyphenated;
 
 use super::open::{Open, Void};
@@ -93,14 +92,7 @@ impl Limits {
 /// About what a broker counts for it.
 fn weight(output: &Output) -> usize {
     const AROUND: usize = 100;
-    let headers: usize = output
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len) + 10)
-        .sum();
-    AROUND
-        + output.key.as_ref().map_or(0, Bytes::len)
-        + output.payload.as_ref().map_or(0, Bytes::len)
-        + output.id.map_or(0, |_| MESSAGE_ID.len() + Hyphenated::LENGTH + 10)
-        + headers
+    const AROUND_A_HEADER: usize = 10;
+    let id = output.id.map_or(0, |_| MESSAGE_ID.len() + Hyphenated::LENGTH + AROUND_A_HEADER);
+    AROUND + output.bytes() + output.headers.len() * AROUND_A_HEADER + id
 }
